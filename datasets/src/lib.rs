@@ -1,0 +1,1 @@
+//! Token-block language-model datasets for Burn, with an embedded story corpus

@@ -1,0 +1,1 @@
+//! Ternary quantization-aware training for Burn

@@ -1,0 +1,1 @@
+//! Converts Hugging Face checkpoints to ternary

@@ -1,0 +1,1 @@
+//! Ternary quantizer, packed ternary matrices and GGUF block codecs

@@ -1,0 +1,1 @@
+//! Reads and writes ternary GGUF files that llama.cpp runs

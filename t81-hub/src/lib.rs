@@ -1,0 +1,1 @@
+//! Hugging Face checkpoints and t81 directories on disk
