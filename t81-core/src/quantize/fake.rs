@@ -1,0 +1,204 @@
+//! Quantization to floats: the forward pass of training.
+
+use rayon::prelude::*;
+
+use super::diagnose::diagnose;
+use super::error::QuantizeError;
+use super::quantizer::Weights;
+use super::row::RowKernel;
+use super::rule::{Decision, Rule, Unrepresentable};
+use super::tensor;
+use super::tile::{Decisions, Region, SPAN, TileKernel};
+use crate::settings::{Granularity, Layout};
+
+/// What a quantization did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuantizeStatistics {
+    /// Weights quantized.
+    pub weights: u64,
+    /// Weights whose code is 0.
+    pub zeros: u64,
+}
+
+impl QuantizeStatistics {
+    /// The fraction of zero codes; 0 without weights.
+    #[must_use]
+    pub fn sparsity(&self) -> f64 {
+        self.zeros as f64 / self.weights.max(1) as f64
+    }
+}
+
+/// Below this many weights one thread is faster than waking others.
+const SEQUENTIAL: usize = 1 << 15;
+
+/// Weights of one task of the `[out, in]` layout, about.
+const TASK: usize = 1 << 15;
+
+/// The forward pass; see [`Quantizer::fake_quantize`](super::Quantizer::fake_quantize). The lengths are checked.
+pub(super) fn quantize(
+    rule: &Rule,
+    weights: Weights<'_>,
+    blend: f32,
+    output: &mut [f32],
+) -> Result<QuantizeStatistics, QuantizeError> {
+    let zeros =
+        zeros(rule, &weights, blend, output).map_err(|Unrepresentable| diagnose(rule, &weights))?;
+    Ok(QuantizeStatistics {
+        weights: weights.values.len() as u64,
+        zeros,
+    })
+}
+
+fn zeros(
+    rule: &Rule,
+    weights: &Weights<'_>,
+    blend: f32,
+    output: &mut [f32],
+) -> Result<u64, Unrepresentable> {
+    let tensor = match rule.granularity {
+        Granularity::Tensor => Some(tensor::decide(rule, weights)?),
+        Granularity::Row | Granularity::Group(_) => None,
+    };
+    match weights.layout {
+        Layout::OutIn => along_rows(rule, weights, tensor, blend, output),
+        Layout::InOut => across_columns(rule, weights, tensor, blend, output),
+    }
+}
+
+fn along_rows(
+    rule: &Rule,
+    weights: &Weights<'_>,
+    tensor: Option<Decision>,
+    blend: f32,
+    output: &mut [f32],
+) -> Result<u64, Unrepresentable> {
+    let columns = weights.columns;
+    let group_len = rule.granularity.group_len(columns);
+    let task_rows = TASK.div_ceil(columns);
+    let run = |kernel: &mut RowKernel, task: usize, values: &[f32], output: &mut [f32]| {
+        let mut zeros = 0;
+        let mut index = (task * task_rows) as u64 * columns as u64;
+        for (row, output) in values.chunks(columns).zip(output.chunks_mut(columns)) {
+            for (group, output) in row.chunks(group_len).zip(output.chunks_mut(group_len)) {
+                let decision = match tensor {
+                    Some(decision) => decision,
+                    None => kernel.decide(rule, group, index)?,
+                };
+                zeros += kernel.write_floats(rule, &decision, group, index, blend, output);
+                index += group.len() as u64;
+            }
+        }
+        Ok(zeros)
+    };
+    if weights.values.len() <= SEQUENTIAL {
+        let mut kernel = RowKernel::new();
+        let tasks = weights
+            .values
+            .chunks(task_rows * columns)
+            .zip(output.chunks_mut(task_rows * columns));
+        return tasks
+            .enumerate()
+            .map(|(task, (values, output))| run(&mut kernel, task, values, output))
+            .sum();
+    }
+    weights
+        .values
+        .par_chunks(task_rows * columns)
+        .zip(output.par_chunks_mut(task_rows * columns))
+        .enumerate()
+        .map_init(RowKernel::new, |kernel, (task, (values, output))| {
+            run(kernel, task, values, output)
+        })
+        .try_reduce(|| 0, |a, b| Ok(a + b))
+}
+
+/// Some output features of some input features, and their output slices.
+struct Patch<'a, 'o> {
+    first: usize,
+    width: usize,
+    start: usize,
+    output: &'a mut [&'o mut [f32]],
+}
+
+fn across_columns(
+    rule: &Rule,
+    weights: &Weights<'_>,
+    tensor: Option<Decision>,
+    blend: f32,
+    output: &mut [f32],
+) -> Result<u64, Unrepresentable> {
+    let (rows, columns) = (weights.rows, weights.columns);
+    let group_len = match tensor {
+        // Any height does once the decision is made.
+        Some(_) => columns.min(SPAN),
+        None => rule.granularity.group_len(columns),
+    };
+    let groups = columns.div_ceil(group_len);
+    let parallel = weights.values.len() > SEQUENTIAL;
+    let wanted = if parallel {
+        4 * rayon::current_num_threads()
+    } else {
+        1
+    };
+    let stripe = rows
+        .div_ceil(wanted.div_ceil(groups))
+        .next_multiple_of(SPAN);
+
+    // Each stripe of output features owns its slice of every input feature's outputs.
+    let mut stripes: Vec<Vec<&mut [f32]>> = (0..rows.div_ceil(stripe))
+        .map(|_| Vec::with_capacity(columns))
+        .collect();
+    for outputs in output.chunks_mut(rows) {
+        for (slices, slice) in stripes.iter_mut().zip(outputs.chunks_mut(stripe)) {
+            slices.push(slice);
+        }
+    }
+    let patches: Vec<Patch<'_, '_>> = stripes
+        .iter_mut()
+        .enumerate()
+        .flat_map(|(index, slices)| {
+            let first = index * stripe;
+            let width = stripe.min(rows - first);
+            slices
+                .chunks_mut(group_len)
+                .enumerate()
+                .map(move |(group, output)| Patch {
+                    first,
+                    width,
+                    start: group * group_len,
+                    output,
+                })
+        })
+        .collect();
+
+    let run = |kernel: &mut TileKernel, patch: Patch<'_, '_>| {
+        let mut zeros = 0;
+        for position in (0..patch.width).step_by(SPAN) {
+            let region = Region {
+                weights: *weights,
+                first: patch.first + position,
+                width: SPAN.min(patch.width - position),
+                start: patch.start,
+                len: patch.output.len(),
+            };
+            let decisions = match &tensor {
+                Some(decision) => Decisions::uniform(decision),
+                None => kernel.decide(rule, &region)?,
+            };
+            zeros += kernel.write_floats(rule, &decisions, &region, blend, patch.output, position);
+        }
+        Ok(zeros)
+    };
+    if parallel {
+        patches
+            .into_par_iter()
+            .map_init(|| TileKernel::new(rule), run)
+            .try_reduce(|| 0, |a, b| Ok(a + b))
+    } else {
+        let mut kernel = TileKernel::new(rule);
+        patches
+            .into_iter()
+            .map(|patch| run(&mut kernel, patch))
+            .sum()
+    }
+}

@@ -1,0 +1,19 @@
+//! The one place that turns floats into ternary codes and scales.
+
+mod diagnose;
+mod error;
+mod fake;
+mod fold;
+mod group;
+mod pack;
+mod quantizer;
+mod random;
+mod row;
+mod rule;
+mod tensor;
+mod tile;
+
+pub use error::QuantizeError;
+pub use fake::QuantizeStatistics;
+pub use quantizer::Quantizer;
+pub use random::stochastic_uniform;

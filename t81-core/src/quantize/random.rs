@@ -1,0 +1,51 @@
+//! Counter-based random numbers for stochastic rounding: a function of seed and index, so that no order, layout or
+//! thread count matters. Only 32-bit unsigned operations, so that a GPU repeats it.
+
+/// A seed, mixed once for a whole matrix.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RandomKey {
+    low: u32,
+    high: u32,
+}
+
+impl RandomKey {
+    pub(super) fn new(seed: u64) -> Self {
+        let low = mix(seed as u32 ^ 0x9e37_79b9);
+        let high = mix((seed >> 32) as u32 ^ low);
+        Self { low, high }
+    }
+
+    /// 24 random bits as a fraction of 1.
+    #[inline(always)]
+    pub(super) fn uniform(self, index: u64) -> f32 {
+        let word = mix(mix(index as u32 ^ self.low) ^ mix((index >> 32) as u32 ^ self.high));
+        (word >> 8) as f32 * (1.0 / 16_777_216.0)
+    }
+}
+
+/// A bijective 32-bit mixer: lowbias32 of Chris Wellons' hash prospector.
+#[inline(always)]
+fn mix(mut word: u32) -> u32 {
+    word ^= word >> 16;
+    word = word.wrapping_mul(0x7feb_352d);
+    word ^= word >> 15;
+    word = word.wrapping_mul(0x846c_a68b);
+    word ^ (word >> 16)
+}
+
+/// The random number in 0..1 (a multiple of 2^-24) that stochastic rounding compares with a weight's probability.
+///
+/// `index` is the weight's index in `[out, in]` order, whatever the memory layout: `row * columns + column`. With all
+/// arithmetic in wrapping u32, `lo` and `hi` the halves of a u64, and
+///
+/// ```text
+/// mix(x):  x ^= x >> 16;  x *= 0x7feb352d;  x ^= x >> 15;  x *= 0x846ca68b;  x ^= x >> 16
+/// key0   = mix(lo(seed) ^ 0x9e3779b9)
+/// key1   = mix(hi(seed) ^ key0)
+/// word   = mix(mix(lo(index) ^ key0) ^ mix(hi(index) ^ key1))
+/// result = (word >> 8) / 2^24
+/// ```
+#[must_use]
+pub fn stochastic_uniform(seed: u64, index: u64) -> f32 {
+    RandomKey::new(seed).uniform(index)
+}

@@ -1,0 +1,247 @@
+//! Kernels along a contiguous group: the `[out, in]` layout.
+
+use super::fold::{BLOCK, LANES, PairwiseFold, fold_lanes};
+use super::group::{Cut, magnitude_bits};
+use super::random::RandomKey;
+use super::rule::{Decision, Rule, Unrepresentable};
+use crate::settings::{Reference, ScaleRule};
+
+/// Buffers of one task.
+pub(super) struct RowKernel {
+    fold: PairwiseFold<f32>,
+    kept: [f32; BLOCK],
+}
+
+impl RowKernel {
+    pub(super) fn new() -> Self {
+        Self {
+            fold: PairwiseFold::new(),
+            kept: [0.0; BLOCK],
+        }
+    }
+
+    /// The sum or the maximum of `abs(w)`, as the reference asks.
+    pub(super) fn magnitude(&mut self, rule: &Rule, group: &[f32]) -> f32 {
+        match rule.reference {
+            Reference::AbsMean => {
+                if group.len() <= BLOCK {
+                    return sum(group);
+                }
+                group
+                    .chunks(BLOCK)
+                    .for_each(|block| self.fold.push(sum(block)));
+                self.fold.finish().unwrap_or(0.0)
+            }
+            Reference::AbsMax => maximum(group),
+        }
+    }
+
+    /// The sum of `abs(w)` over the non-zero codes and their number. `index` is that of the first weight in
+    /// `[out, in]` order.
+    pub(super) fn masked(
+        &mut self,
+        rule: &Rule,
+        cut: &Cut,
+        group: &[f32],
+        index: u64,
+    ) -> (f32, u64) {
+        let mut total = 0;
+        for (block, offset) in group.chunks(BLOCK).zip((index..).step_by(BLOCK)) {
+            let (sum, count) = match rule.key {
+                None => masked_sum(block, cut.limit),
+                Some(key) => masked_sum(thin(block, cut, key, offset, &mut self.kept), 0),
+            };
+            total += u64::from(count);
+            self.fold.push(sum);
+        }
+        (self.fold.finish().unwrap_or(0.0), total)
+    }
+
+    /// Decides about a whole group.
+    pub(super) fn decide(
+        &mut self,
+        rule: &Rule,
+        group: &[f32],
+        index: u64,
+    ) -> Result<Decision, Unrepresentable> {
+        let count = group.len() as u64;
+        let magnitude = self.magnitude(rule, group);
+        let cut = rule.cut(magnitude, count);
+        let masked = match rule.scale {
+            ScaleRule::LeastSquares => self.masked(rule, &cut, group, index),
+            ScaleRule::Reference => (0.0, 0),
+        };
+        let decision = rule.decide(cut, magnitude, count, masked);
+        if decision.scale < f32::INFINITY {
+            Ok(decision)
+        } else {
+            Err(Unrepresentable)
+        }
+    }
+
+    /// Writes the blended floats of a group, or of a part of one; gives the number of zero codes.
+    pub(super) fn write_floats(
+        &mut self,
+        rule: &Rule,
+        decision: &Decision,
+        group: &[f32],
+        index: u64,
+        blend: f32,
+        output: &mut [f32],
+    ) -> u64 {
+        let mut zeros = 0;
+        let blocks = group.chunks(BLOCK).zip(output.chunks_mut(BLOCK));
+        for ((block, output), offset) in blocks.zip((index..).step_by(BLOCK)) {
+            let kept = match rule.key {
+                None => block,
+                Some(key) => thin(block, &decision.cut, key, offset, &mut self.kept),
+            };
+            let (limit, scale) = (decision.limit, decision.scale);
+            zeros += u64::from(if blend == 1.0 {
+                write(block, kept, output, limit, scale, |_, ternary| ternary)
+            } else if blend == 0.0 {
+                write(block, kept, output, limit, scale, |weight, _| weight)
+            } else {
+                write(block, kept, output, limit, scale, |weight, ternary| {
+                    weight + blend * (ternary - weight)
+                })
+            });
+        }
+        zeros
+    }
+
+    /// Writes the packed codes of a group into the codes of its row (see [`TernaryMatrix`](crate::TernaryMatrix)),
+    /// which hold 0 where nothing was written yet. `column` is that of the first weight.
+    pub(super) fn write_codes(
+        &mut self,
+        rule: &Rule,
+        decision: &Decision,
+        group: &[f32],
+        index: u64,
+        column: usize,
+        codes: &mut [u8],
+    ) {
+        let columns = (column..).step_by(BLOCK);
+        for ((block, offset), column) in group
+            .chunks(BLOCK)
+            .zip((index..).step_by(BLOCK))
+            .zip(columns)
+        {
+            let kept = match rule.key {
+                None => block,
+                Some(key) => thin(block, &decision.cut, key, offset, &mut self.kept),
+            };
+            pack(kept, decision.limit, column, codes);
+        }
+    }
+}
+
+/// Sums a value of each weight in the canonical order of a block.
+#[inline(always)]
+fn lanes(block: &[f32], value: impl Fn(f32) -> f32) -> f32 {
+    let mut lane = [0.0; LANES];
+    let (eights, rest) = block.as_chunks::<LANES>();
+    for eight in eights {
+        for (sum, &weight) in lane.iter_mut().zip(eight) {
+            *sum += value(weight);
+        }
+    }
+    for (sum, &weight) in lane.iter_mut().zip(rest) {
+        *sum += value(weight);
+    }
+    fold_lanes(lane)
+}
+
+fn sum(block: &[f32]) -> f32 {
+    lanes(block, f32::abs)
+}
+
+fn maximum(group: &[f32]) -> f32 {
+    let bits = group
+        .iter()
+        .fold(0, |largest, &weight| magnitude_bits(weight).max(largest));
+    f32::from_bits(bits as u32)
+}
+
+fn masked_sum(block: &[f32], limit: i32) -> (f32, u32) {
+    let sum = lanes(block, |weight| {
+        let bits = magnitude_bits(weight);
+        if bits > limit {
+            f32::from_bits(bits as u32)
+        } else {
+            0.0
+        }
+    });
+    let count = block
+        .iter()
+        .map(|&weight| u32::from(magnitude_bits(weight) > limit))
+        .sum();
+    (sum, count)
+}
+
+/// Copies the weights that stochastic rounding keeps, and 0 for the others.
+fn thin<'a>(
+    block: &[f32],
+    cut: &Cut,
+    key: RandomKey,
+    index: u64,
+    kept: &'a mut [f32; BLOCK],
+) -> &'a [f32] {
+    let kept = &mut kept[..block.len()];
+    for ((kept, &weight), index) in kept.iter_mut().zip(block).zip(index..) {
+        *kept = if cut.keeps(weight.abs(), key.uniform(index)) {
+            weight
+        } else {
+            0.0
+        };
+    }
+    kept
+}
+
+#[inline(always)]
+fn write(
+    block: &[f32],
+    kept: &[f32],
+    output: &mut [f32],
+    limit: i32,
+    scale: f32,
+    blend: impl Fn(f32, f32) -> f32,
+) -> u32 {
+    let mut zeros = 0;
+    for ((output, &weight), &kept) in output.iter_mut().zip(block).zip(kept) {
+        let nonzero = magnitude_bits(kept) > limit;
+        let ternary = if nonzero { scale.copysign(kept) } else { 0.0 };
+        zeros += u32::from(!nonzero);
+        *output = blend(weight, ternary);
+    }
+    zeros
+}
+
+/// 2-bit values of weights: 0, 1 or 2.
+#[inline(always)]
+fn value(weight: f32, limit: i32) -> u8 {
+    let nonzero = u8::from(magnitude_bits(weight) > limit);
+    let negative = (weight.to_bits() >> 31) as u8;
+    // 1 for a zero code, else 2 or 0 by the sign.
+    1 + nonzero - 2 * (nonzero & negative)
+}
+
+fn pack(block: &[f32], limit: i32, column: usize, codes: &mut [u8]) {
+    let mut put = |column: usize, weight: f32| {
+        codes[column / 4] |= value(weight, limit) << (2 * (column % 4))
+    };
+    let aligned = column.next_multiple_of(4).min(column + block.len()) - column;
+    let (head, body) = block.split_at(aligned);
+    for (column, &weight) in (column..).zip(head) {
+        put(column, weight);
+    }
+    let (fours, tail) = body.as_chunks::<4>();
+    let first = column + aligned;
+    for (column, &weight) in (first + 4 * fours.len()..).zip(tail) {
+        put(column, weight);
+    }
+    for (byte, four) in codes[first.div_ceil(4)..].iter_mut().zip(fours) {
+        let [a, b, c, d] = four.map(|weight| value(weight, limit));
+        *byte = a | b << 2 | c << 4 | d << 6;
+    }
+}
