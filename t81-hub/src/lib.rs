@@ -1,1 +1,46 @@
-//! Hugging Face checkpoints and t81 directories on disk
+//! Hugging Face checkpoints and t81 directories on disk.
+//!
+//! [`Checkpoint`] reads a model of floats (configuration, sharded safetensors), [`Tokenizer`] its tokenizer.
+//! [`T81Writer`] and [`T81Directory`] write and read the ternary counterpart, and [`QuantizedCheckpoint`] makes a checkpoint
+//! ternary tensor by tensor without writing anything. All files are input that nobody vouches for: damage is a
+//! [`HubError`] that names the file and the tensor, never a panic.
+//!
+//! ```no_run
+//! use t81_hub::{Checkpoint, ModelConfig};
+//!
+//! let checkpoint = Checkpoint::open("SmolLM2-135M")?;
+//! checkpoint.config().check(&checkpoint)?;
+//! for name in checkpoint.config().ternary_weight_names() {
+//!     let weight = checkpoint.tensor(&name)?;
+//!     println!("{name}: {} {:?}", weight.dtype, weight.shape);
+//! }
+//! # Ok::<(), t81_hub::HubError>(())
+//! ```
+
+mod checkpoint;
+mod config;
+mod dtype;
+mod error;
+mod files;
+mod header;
+mod json;
+mod quantized;
+mod resolve;
+mod t81;
+mod tensor_view;
+mod tokenizer;
+
+pub use checkpoint::Checkpoint;
+pub use config::{Architecture, LlamaConfig, ModelConfig, RopeScaling};
+pub use dtype::{Dtype, ParseDtypeError};
+pub use error::HubError;
+pub use quantized::{QuantizedCheckpoint, TernarySource};
+pub use resolve::resolve;
+pub use t81::{
+    FORMAT_VERSION, METADATA_FILE, OutputFormat, ParseOutputFormatError, Storage, T81Directory,
+    T81Metadata, T81Statistics, T81Tensor, T81Writer, TensorPlan, TernaryTensorInfo,
+};
+pub use tensor_view::TensorView;
+pub use tokenizer::{
+    AddedToken, Bpe, COMPANION_FILES, TOKENIZER_FILES, Tokenizer, TokenizerKind, TokenizerSettings,
+};

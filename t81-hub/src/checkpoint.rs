@@ -1,0 +1,87 @@
+//! A Hugging Face checkpoint directory.
+
+use std::path::Path;
+
+use crate::files::{MAX_JSON_BYTES, TensorFiles};
+use crate::json::read_json;
+use crate::resolve::resolve;
+use crate::t81::METADATA_FILE;
+use crate::{HubError, ModelConfig, TensorView};
+
+/// A model of floats in a local directory: `config.json` plus `model.safetensors` or the shards that
+/// `model.safetensors.index.json` lists. The files are mapped, not read; opening costs their headers.
+#[derive(Debug)]
+pub struct Checkpoint {
+    files: TensorFiles,
+    config: ModelConfig,
+}
+
+impl Checkpoint {
+    /// Opens a directory and validates configuration, index and headers. Values are not looked at, and tensors that
+    /// the architecture needs are checked by [`ModelConfig::check`].
+    ///
+    /// # Errors
+    /// Every [`HubError`] about a source: missing directory, shard or weights, damaged headers, repeated tensors, dtypes other
+    /// than F32, F16 and BF16, a configuration that is out of range or of an unsupported architecture.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, HubError> {
+        let directory = resolve(directory)?;
+        let config = ModelConfig::from_file(&directory.join("config.json"))?;
+        if is_packed_t81(&directory) {
+            return Err(HubError::AlreadyPacked(directory));
+        }
+        let files = TensorFiles::open(&directory)?;
+        for raw in files.in_file_order() {
+            TensorView::from_raw(raw)?;
+        }
+        Ok(Self { files, config })
+    }
+
+    /// The directory that was opened.
+    pub fn directory(&self) -> &Path {
+        self.files.directory()
+    }
+
+    /// The parsed `config.json`.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Tensor names in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.names()
+    }
+
+    /// True if there is a tensor of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.files.get(name).is_some()
+    }
+
+    /// One tensor.
+    ///
+    /// # Errors
+    /// [`HubError::MissingTensor`].
+    pub fn tensor(&self, name: &str) -> Result<TensorView<'_>, HubError> {
+        let raw = self
+            .files
+            .get(name)
+            .ok_or_else(|| HubError::MissingTensor {
+                name: name.to_owned(),
+                place: self.directory().to_path_buf(),
+            })?;
+        TensorView::from_raw(raw)
+    }
+
+    /// All tensors in the order in which they lie on disk: the fastest order to read them in.
+    pub fn tensors(&self) -> impl Iterator<Item = TensorView<'_>> {
+        self.files
+            .in_file_order()
+            .filter_map(|raw| TensorView::from_raw(raw).ok())
+    }
+}
+
+fn is_packed_t81(directory: &Path) -> bool {
+    let path = directory.join(METADATA_FILE);
+    path.exists()
+        && read_json::<serde_json::Value>(&path, MAX_JSON_BYTES)
+            .is_ok_and(|metadata| metadata["format"] == "packed")
+}

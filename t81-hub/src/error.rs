@@ -1,0 +1,253 @@
+//! The one error type of the crate.
+
+use std::path::{Path, PathBuf};
+
+use crate::Dtype;
+
+/// What can go wrong with the files of a model. Each message names the file and, where there is one, the tensor
+/// or field, and says the way out where one exists.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// The source names no directory of this machine.
+    #[error(
+        "directory `{0}` was not found; downloading a model from the Hugging Face Hub by its id is not built in yet, pass a local directory"
+    )]
+    DirectoryNotFound(String),
+    /// The operating system refused a file operation.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The reason given by the operating system.
+        source: std::io::Error,
+    },
+    /// A path that must be a regular file is something else.
+    #[error("`{}` is not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    /// A JSON file is larger than anything sensible.
+    #[error("`{}` has {bytes} bytes, more than the {limit} that such a file may have", path.display())]
+    FileTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The largest size accepted.
+        limit: u64,
+    },
+    /// A file is not the JSON it should be.
+    #[error("`{}` cannot be parsed", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Position and reason.
+        source: serde_json::Error,
+    },
+    /// A field of `config.json` is missing, mistyped or out of range.
+    #[error("`{}`: {field} {problem}", path.display())]
+    Config {
+        /// The configuration file.
+        path: PathBuf,
+        /// The field's name.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The model's architecture is not one that T81 knows.
+    #[error("`{}`: model_type `{model_type}` is not supported (supported: {supported})", path.display())]
+    UnsupportedModelType {
+        /// The configuration file.
+        path: PathBuf,
+        /// The `model_type` found.
+        model_type: String,
+        /// The ones that would do.
+        supported: &'static str,
+    },
+    /// The rotary embedding is scaled in a way that T81 does not know.
+    #[error("`{}`: rope scaling of type `{kind}` is not supported (supported: default, linear, llama3)", path.display())]
+    UnsupportedRopeScaling {
+        /// The configuration file.
+        path: PathBuf,
+        /// The `rope_type` found.
+        kind: String,
+    },
+    /// The directory holds no safetensors.
+    #[error("`{}` holds neither model.safetensors nor model.safetensors.index.json{hint}", directory.display())]
+    NoWeights {
+        /// The directory.
+        directory: PathBuf,
+        /// What to do about it, starting with punctuation; may be empty.
+        hint: String,
+    },
+    /// The index lists a shard that does not exist.
+    #[error("shard `{}`, listed in `{}`, does not exist: the download is incomplete", path.display(), index.display())]
+    MissingShard {
+        /// The shard's path.
+        path: PathBuf,
+        /// The index file.
+        index: PathBuf,
+    },
+    /// The index names a shard outside its own directory.
+    #[error("`{}` names the shard `{shard}`, which is not a plain .safetensors file name", index.display())]
+    ShardName {
+        /// The index file.
+        index: PathBuf,
+        /// The offending name.
+        shard: String,
+    },
+    /// A safetensors file does not hold what its header promises.
+    #[error("`{}` is not a valid safetensors file: {problem}", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Two files hold a tensor of the same name.
+    #[error("tensor `{name}` is in both `{}` and `{}`", first.display(), second.display())]
+    DuplicateTensor {
+        /// The tensor.
+        name: String,
+        /// One file.
+        first: PathBuf,
+        /// The other file.
+        second: PathBuf,
+    },
+    /// A tensor that should be there is not.
+    #[error("tensor `{name}` is missing from `{}`", place.display())]
+    MissingTensor {
+        /// The tensor.
+        name: String,
+        /// The file or directory searched.
+        place: PathBuf,
+    },
+    /// A tensor's element type is not a float that T81 reads.
+    #[error("tensor `{name}` in `{}` has dtype {dtype}; only F32, F16 and BF16 can be read", path.display())]
+    UnsupportedDtype {
+        /// The tensor.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+        /// Its dtype, as safetensors spells it.
+        dtype: String,
+    },
+    /// A tensor's shape is not the one that the configuration implies.
+    #[error("tensor `{name}` has shape {found:?}, but config.json implies {expected:?}")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// The shape found.
+        found: Vec<usize>,
+        /// The shape expected.
+        expected: Vec<usize>,
+    },
+    /// A tensor's values or parts are not acceptable.
+    #[error("tensor `{name}` {problem}")]
+    Tensor {
+        /// The tensor.
+        name: String,
+        /// What is wrong, to be read after the name.
+        problem: String,
+    },
+    /// A value of a tensor does not fit the dtype that it is to be stored in.
+    #[error(
+        "tensor `{name}` holds values that {dtype} cannot hold; store it as float32 or bfloat16"
+    )]
+    Overflow {
+        /// The tensor.
+        name: String,
+        /// The dtype asked for.
+        dtype: Dtype,
+    },
+    /// The quantizer refused a tensor.
+    #[error("tensor `{name}` cannot be made ternary")]
+    Quantize {
+        /// The tensor.
+        name: String,
+        /// The quantizer's reason.
+        source: t81_core::QuantizeError,
+    },
+    /// A packed ternary tensor is damaged.
+    #[error("tensor `{name}` is not a valid ternary tensor")]
+    Ternary {
+        /// The tensor.
+        name: String,
+        /// The reason.
+        source: t81_core::MatrixError,
+    },
+    /// The tokenizer is not one that T81 can use.
+    #[error("`{}`: {problem}", path.display())]
+    Tokenizer {
+        /// The tokenizer file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A directory that should be a t81 directory is none.
+    #[error("`{}` is not a t81 directory: it has no t81_metadata.json{hint}", directory.display())]
+    NotT81 {
+        /// The directory.
+        directory: PathBuf,
+        /// What to do about it, starting with punctuation; may be empty.
+        hint: String,
+    },
+    /// A directory that should be a plain checkpoint is a packed t81 directory.
+    #[error(
+        "`{}` is a packed t81 directory, its weights are ternary already; pass the original checkpoint", .0.display()
+    )]
+    AlreadyPacked(PathBuf),
+    /// `t81_metadata.json` contradicts itself or the tensors.
+    #[error("`{}`: {problem}", path.display())]
+    Metadata {
+        /// The metadata file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The output exists and may not be replaced.
+    #[error("`{}` exists already; pass --overwrite (in code: overwrite = true) to replace it", .0.display())]
+    OutputExists(PathBuf),
+    /// The output exists and is nothing that this crate wrote, so it is never replaced.
+    #[error(
+        "`{}` exists and is not a t81 directory, so it will not be replaced; choose another name or remove it", .0.display()
+    )]
+    NotReplaceable(PathBuf),
+    /// The caller of the writer broke its own plan.
+    #[error("cannot write `{name}`: {problem}")]
+    Plan {
+        /// The tensor or file.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl HubError {
+    /// Shorthand for `map_err` on file operations.
+    pub(crate) fn io<'a>(
+        action: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(std::io::Error) -> HubError + 'a {
+        move |source| HubError::Io {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+
+    pub(crate) fn tensor(name: &str, problem: impl Into<String>) -> HubError {
+        HubError::Tensor {
+            name: name.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn plan(name: &str, problem: impl Into<String>) -> HubError {
+        HubError::Plan {
+            name: name.to_owned(),
+            problem: problem.into(),
+        }
+    }
+}

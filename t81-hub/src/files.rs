@@ -1,0 +1,233 @@
+//! The safetensors files of one directory, mapped into memory.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use serde::Deserialize;
+
+use crate::HubError;
+use crate::header::{HeaderEntry, parse_header};
+use crate::json::{UniqueMap, read_json};
+
+/// File name of a model that is not sharded.
+pub(crate) const SINGLE_FILE: &str = "model.safetensors";
+/// File name of the index of a sharded model.
+pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
+/// Limit for the JSON files that describe a model (not the tokenizer, which is larger).
+pub(crate) const MAX_JSON_BYTES: u64 = 64 << 20;
+
+/// A tensor of any element type, as it lies in its file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawTensor<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) dtype: safetensors::Dtype,
+    pub(crate) shape: &'a [usize],
+    pub(crate) bytes: &'a [u8],
+    pub(crate) file: &'a Path,
+}
+
+/// One or more mapped safetensors files whose tensors have distinct names.
+#[derive(Debug)]
+pub(crate) struct TensorFiles {
+    directory: PathBuf,
+    shards: Vec<Shard>,
+    locations: BTreeMap<String, (usize, usize)>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    path: PathBuf,
+    map: Option<Mmap>,
+    entries: Vec<HeaderEntry>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: UniqueMap<String>,
+}
+
+impl TensorFiles {
+    /// Maps `model.safetensors`, or else the shards of `model.safetensors.index.json`. Every tensor of the index must
+    /// be in the shard that it names.
+    pub(crate) fn open(directory: &Path) -> Result<Self, HubError> {
+        let single = directory.join(SINGLE_FILE);
+        let index = directory.join(INDEX_FILE);
+        if single.exists() {
+            return Self::from_shards(directory, vec![Shard::open(single)?]);
+        }
+        if !index.exists() {
+            return Err(HubError::NoWeights {
+                directory: directory.to_path_buf(),
+                hint: hint_without_safetensors(directory),
+            });
+        }
+        let Index {
+            weight_map: UniqueMap(weight_map),
+        } = read_json(&index, MAX_JSON_BYTES)?;
+        if weight_map.is_empty() {
+            return Err(HubError::Safetensors {
+                path: index,
+                problem: "its weight_map is empty".into(),
+            });
+        }
+        let mut names: Vec<&str> = weight_map.iter().map(|(_, shard)| shard.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut shards = Vec::with_capacity(names.len());
+        for &name in &names {
+            if !is_plain_file_name(name) || !name.ends_with(".safetensors") {
+                return Err(HubError::ShardName {
+                    index,
+                    shard: name.to_owned(),
+                });
+            }
+            let path = directory.join(name);
+            if !path.exists() {
+                return Err(HubError::MissingShard { path, index });
+            }
+            shards.push(Shard::open(path)?);
+        }
+        let files = Self::from_shards(directory, shards)?;
+        for (name, shard) in &weight_map {
+            let found = files
+                .locations
+                .get(name)
+                .map(|&(shard, _)| &files.shards[shard].path);
+            let place = directory.join(shard);
+            if found != Some(&place) {
+                return Err(HubError::MissingTensor {
+                    name: name.clone(),
+                    place,
+                });
+            }
+        }
+        Ok(files)
+    }
+
+    fn from_shards(directory: &Path, shards: Vec<Shard>) -> Result<Self, HubError> {
+        let mut locations = BTreeMap::new();
+        for (shard_index, shard) in shards.iter().enumerate() {
+            for (entry_index, entry) in shard.entries.iter().enumerate() {
+                if let Some((first, _)) =
+                    locations.insert(entry.name.clone(), (shard_index, entry_index))
+                {
+                    let first: &Shard = &shards[first];
+                    return Err(HubError::DuplicateTensor {
+                        name: entry.name.clone(),
+                        first: first.path.clone(),
+                        second: shard.path.clone(),
+                    });
+                }
+            }
+        }
+        Ok(Self {
+            directory: directory.to_path_buf(),
+            shards,
+            locations,
+        })
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Names in alphabetical order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.locations.keys().map(String::as_str)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<RawTensor<'_>> {
+        let &(shard, entry) = self.locations.get(name)?;
+        Some(self.shards[shard].tensor(&self.shards[shard].entries[entry]))
+    }
+
+    /// Tensors in the order in which they lie on disk, shard after shard.
+    pub(crate) fn in_file_order(&self) -> impl Iterator<Item = RawTensor<'_>> {
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.entries.iter().map(|entry| shard.tensor(entry)))
+    }
+}
+
+impl Shard {
+    fn open(path: PathBuf) -> Result<Self, HubError> {
+        let metadata = std::fs::metadata(&path).map_err(HubError::io("open", &path))?;
+        if !metadata.is_file() {
+            return Err(HubError::NotAFile(path));
+        }
+        let file = File::open(&path).map_err(HubError::io("open", &path))?;
+        let map = if metadata.len() == 0 {
+            None
+        } else {
+            Some(map_file(&file, &path)?)
+        };
+        let entries = parse_header(map.as_deref().unwrap_or_default(), &path)?;
+        Ok(Self { path, map, entries })
+    }
+
+    fn tensor<'a>(&'a self, entry: &'a HeaderEntry) -> RawTensor<'a> {
+        RawTensor {
+            name: &entry.name,
+            dtype: entry.dtype,
+            shape: &entry.shape,
+            bytes: &self.map.as_deref().unwrap_or_default()[entry.range.clone()],
+            file: &self.path,
+        }
+    }
+}
+
+/// Maps a file for reading.
+#[allow(unsafe_code)]
+fn map_file(file: &File, path: &Path) -> Result<Mmap, HubError> {
+    // SAFETY: the map is private and read-only, and its bytes are only ever decoded as integers and floats, for which
+    // every bit pattern is valid. What no process can rule out is that another one changes or truncates the file while
+    // it is mapped; model files are written once and replaced by renaming, which leaves an existing map intact.
+    unsafe { Mmap::map(file) }.map_err(HubError::io("map", path))
+}
+
+/// True if `name` is one component that stays within its directory.
+pub(crate) fn is_plain_file_name(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    matches!(components.next(), Some(std::path::Component::Normal(first)) if first == name)
+        && components.next().is_none()
+        && !name.contains(['/', '\\', '\0'])
+}
+
+fn hint_without_safetensors(directory: &Path) -> String {
+    let has = |name: &str| directory.join(name).exists();
+    if has("pytorch_model.bin") || has("pytorch_model.bin.index.json") {
+        let directory = directory.display();
+        return format!(
+            ", only PyTorch's pickle format; convert it once: python -c \"from transformers import AutoModelForCausalLM as M; \
+             M.from_pretrained('{directory}', torch_dtype='auto').save_pretrained('{directory}', safe_serialization=True)\""
+        );
+    }
+    if has("adapter_model.safetensors") {
+        return ": it is an adapter; merge it into its base model first (peft: merge_and_unload)"
+            .into();
+    }
+    if has("consolidated.00.pth") || has("consolidated.safetensors") {
+        return ": it is in the original layout of its authors; use the Hugging Face version of the model".into();
+    }
+    if has("t81/t81_metadata.json") || has("t81_metadata.json") {
+        return ": it holds a t81 directory, not a float checkpoint".into();
+    }
+    String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain_file_name;
+
+    #[test]
+    fn only_plain_names_pass() {
+        assert!(is_plain_file_name("model-00001-of-00002.safetensors"));
+        for name in [
+            "", ".", "..", "../x", "/x", "a/b", "a\\b", "./x", "x/", "x\0",
+        ] {
+            assert!(!is_plain_file_name(name), "{name:?}");
+        }
+    }
+}

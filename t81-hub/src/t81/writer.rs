@@ -1,0 +1,309 @@
+//! Writes a t81 directory, one tensor at a time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use rayon::prelude::*;
+use serde_json::Value;
+use t81_core::TernaryMatrix;
+
+use super::atomic::AtomicDirectory;
+use super::metadata::{FORMAT_VERSION, METADATA_FILE, T81Metadata, TernaryTensorInfo};
+use super::plan::{FileLayout, OutputFormat, Slot, Storage, TensorPlan, codes_name, scales_name};
+use crate::HubError;
+use crate::files::{SINGLE_FILE, is_plain_file_name};
+use crate::json::read_limited;
+
+/// Weights decoded at a time in the dense format.
+const DENSE_BLOCK: usize = 1 << 22;
+/// No file copied beside the tensors is larger.
+const MAX_COPY_BYTES: u64 = 1 << 30;
+
+/// Writes a t81 directory. Tensors may come in any order, each exactly once; the plan's order is the fastest. Nothing
+/// appears under the directory's name before [`finish`](Self::finish), and what was there before stays whole until then:
+/// dropping the writer removes all that it wrote.
+#[derive(Debug)]
+pub struct T81Writer {
+    directory: AtomicDirectory,
+    file: File,
+    path: PathBuf,
+    slots: HashMap<String, Slot>,
+    file_bytes: u64,
+    pending: BTreeMap<String, TensorPlan>,
+    tensors: BTreeMap<String, TernaryTensorInfo>,
+    dense_weights: u64,
+    format: OutputFormat,
+}
+
+impl T81Writer {
+    /// Checks that `directory` may be written and starts a partial directory beside it.
+    ///
+    /// # Errors
+    /// [`HubError::OutputExists`] if it holds a t81 directory and `overwrite` is false; [`HubError::NotReplaceable`] if it holds
+    /// anything else; [`HubError::Plan`] if the plan repeats a name or a shape is impossible.
+    pub fn create(
+        directory: impl AsRef<Path>,
+        plan: Vec<TensorPlan>,
+        overwrite: bool,
+        format: OutputFormat,
+    ) -> Result<Self, HubError> {
+        let FileLayout {
+            header,
+            slots,
+            file_bytes,
+        } = FileLayout::new(&plan, format)?;
+        let directory = AtomicDirectory::create(directory.as_ref(), overwrite)?;
+        let path = directory.path().join(SINGLE_FILE);
+        let mut file = File::create_new(&path).map_err(HubError::io("create", &path))?;
+        file.write_all(&header)
+            .map_err(HubError::io("write", &path))?;
+        // Beyond the header the file is sparse until the tensors come; a full disk shows when they do.
+        file.set_len(file_bytes)
+            .map_err(HubError::io("enlarge", &path))?;
+        let pending = plan
+            .into_iter()
+            .map(|tensor| (tensor.name.clone(), tensor))
+            .collect();
+        Ok(Self {
+            directory,
+            file,
+            path,
+            slots,
+            file_bytes,
+            pending,
+            tensors: BTreeMap::new(),
+            dense_weights: 0,
+            format,
+        })
+    }
+
+    /// Copies a file of the source, for example `config.json`, under its own name. See [`write_file`](Self::write_file).
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub fn copy_file(&mut self, from: &Path) -> Result<(), HubError> {
+        let name = from
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let contents = read_limited(from, MAX_COPY_BYTES)?;
+        self.write_file(name, &contents)
+    }
+
+    /// Writes a small file beside the tensors. In the dense format the `torch_dtype` (and `dtype`, where present) of
+    /// `config.json` becomes `float16`, so that loaders which obey it keep the ternary values exact.
+    ///
+    /// # Errors
+    /// If `name` is not a plain file name, is one that the writer itself needs, or was written before.
+    pub fn write_file(&mut self, name: &str, contents: &[u8]) -> Result<(), HubError> {
+        if !is_plain_file_name(name) || name == SINGLE_FILE || name == METADATA_FILE {
+            return Err(HubError::plan(
+                name,
+                "not a name for a file beside the tensors",
+            ));
+        }
+        if name == "config.json" && self.format == OutputFormat::Dense {
+            return self.write_new(name, &with_float16(contents)?);
+        }
+        self.write_new(name, contents)
+    }
+
+    /// Writes a ternary tensor.
+    ///
+    /// # Errors
+    /// [`HubError::Plan`] if the plan has no such tensor, or one of another shape or granularity, or if it was written
+    /// before.
+    pub fn write_ternary(&mut self, name: &str, matrix: &TernaryMatrix) -> Result<(), HubError> {
+        let (rows, columns) = (matrix.rows(), matrix.columns());
+        let planned = self.pending.get(name).ok_or_else(|| not_pending(name))?;
+        let Storage::Ternary { granularity } = planned.storage else {
+            return Err(HubError::plan(name, "planned as floats, given as ternary"));
+        };
+        if planned.shape != [rows, columns] || granularity != matrix.granularity() {
+            let problem = format!(
+                "planned as {:?} with scales per {granularity}, given as [{rows}, {columns}] with scales per {}",
+                planned.shape,
+                matrix.granularity()
+            );
+            return Err(HubError::plan(name, problem));
+        }
+        match self.format {
+            OutputFormat::Packed => {
+                let scales: Vec<u8> = matrix
+                    .scales()
+                    .iter()
+                    .flat_map(|scale| scale.to_le_bytes())
+                    .collect();
+                self.write_slot(&scales_name(name), &scales)?;
+                self.write_slot(&codes_name(name), matrix.codes())?;
+            }
+            OutputFormat::Dense => self.write_dequantized(name, matrix)?,
+        }
+        let info = TernaryTensorInfo {
+            shape: vec![rows, columns],
+            granularity,
+            sparsity: matrix.sparsity(),
+            bits_per_weight: matrix.bits_per_weight(),
+            relative_error: None,
+        };
+        self.pending.remove(name);
+        self.tensors.insert(name.to_owned(), info);
+        Ok(())
+    }
+
+    /// Writes a tensor of floats: row-major, little endian, in the dtype of the plan.
+    ///
+    /// # Errors
+    /// [`HubError::Plan`] if the plan has no such tensor or the number of bytes is not the planned one, or if it was written
+    /// before.
+    pub fn write_dense(&mut self, name: &str, bytes: &[u8]) -> Result<(), HubError> {
+        let planned = self.pending.get(name).ok_or_else(|| not_pending(name))?;
+        let Storage::Dense(dtype) = planned.storage else {
+            return Err(HubError::plan(name, "planned as ternary, given as floats"));
+        };
+        self.write_slot(name, bytes)?;
+        self.pending.remove(name);
+        self.dense_weights += (bytes.len() / dtype.size_bytes()) as u64;
+        Ok(())
+    }
+
+    /// Completes the directory and moves it to its final place, whose path is returned. The writer fills in the
+    /// metadata's `format_version`, `format`, `tensors` and `statistics`; of these the caller's `relative_error`s and
+    /// `source_bytes` are kept.
+    ///
+    /// # Errors
+    /// [`HubError::Plan`] if a planned tensor or `config.json` was not written; [`HubError::Io`] if the files cannot be made
+    /// durable or moved. The former contents of the final place then are as they were.
+    pub fn finish(mut self, mut metadata: T81Metadata) -> Result<PathBuf, HubError> {
+        if let Some(name) = self.pending.keys().next() {
+            let problem = format!(
+                "never written, as {} tensors of the plan",
+                self.pending.len()
+            );
+            return Err(HubError::plan(name, problem));
+        }
+        if !self.directory.path().join("config.json").is_file() {
+            return Err(HubError::plan("config.json", "never written"));
+        }
+        self.file
+            .sync_all()
+            .map_err(HubError::io("sync", &self.path))?;
+        self.complete(&mut metadata);
+        let json = serde_json::to_vec_pretty(&metadata)
+            .map_err(|error| HubError::plan(METADATA_FILE, error.to_string()))?;
+        self.write_new(METADATA_FILE, &json)?;
+        drop(self.file);
+        self.directory.commit()
+    }
+
+    fn complete(&mut self, metadata: &mut T81Metadata) {
+        metadata.format_version = FORMAT_VERSION;
+        metadata.format = self.format;
+        for (name, info) in &mut self.tensors {
+            info.relative_error = metadata
+                .tensors
+                .get(name)
+                .and_then(|info| info.relative_error);
+        }
+        metadata.tensors = std::mem::take(&mut self.tensors);
+        let weighted = |value: fn(&TernaryTensorInfo) -> f64| -> f64 {
+            metadata
+                .tensors
+                .values()
+                .map(|info| value(info) * weights(info) as f64)
+                .sum()
+        };
+        let ternary_weights: u64 = metadata.tensors.values().map(weights).sum();
+        let divisor = ternary_weights.max(1) as f64;
+        let statistics = &mut metadata.statistics;
+        statistics.stored_bytes = self.file_bytes;
+        statistics.ternary_weights = ternary_weights;
+        statistics.dense_weights = self.dense_weights;
+        statistics.sparsity = weighted(|info| info.sparsity) / divisor;
+        statistics.bits_per_weight = weighted(|info| info.bits_per_weight) / divisor;
+    }
+
+    fn write_new(&self, name: &str, contents: &[u8]) -> Result<(), HubError> {
+        let path = self.directory.path().join(name);
+        if path.exists() {
+            return Err(HubError::plan(name, "written twice"));
+        }
+        File::create_new(&path)
+            .and_then(|mut file| file.write_all(contents).and_then(|()| file.sync_all()))
+            .map_err(HubError::io("write", &path))
+    }
+
+    fn write_slot(&mut self, name: &str, bytes: &[u8]) -> Result<(), HubError> {
+        let slot = *self.slots.get(name).ok_or_else(|| not_pending(name))?;
+        if bytes.len() != slot.length {
+            let problem = format!("planned with {} bytes, given {}", slot.length, bytes.len());
+            return Err(HubError::plan(name, problem));
+        }
+        self.write_at(slot.offset, bytes)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), HubError> {
+        self.file
+            .seek(SeekFrom::Start(offset))
+            .and_then(|_| self.file.write_all(bytes))
+            .map_err(HubError::io("write", &self.path))
+    }
+
+    fn write_dequantized(&mut self, name: &str, matrix: &TernaryMatrix) -> Result<(), HubError> {
+        let slot = *self.slots.get(name).ok_or_else(|| not_pending(name))?;
+        let row_bytes = 2 * matrix.columns();
+        let block_rows = (DENSE_BLOCK / matrix.columns()).clamp(1, matrix.rows());
+        let mut bytes = vec![0; block_rows * row_bytes];
+        for first in (0..matrix.rows()).step_by(block_rows) {
+            let rows = block_rows.min(matrix.rows() - first);
+            let bytes = &mut bytes[..rows * row_bytes];
+            bytes
+                .par_chunks_mut(row_bytes)
+                .enumerate()
+                .try_for_each(|(row, bytes)| {
+                    let mut values = vec![0.0; matrix.columns()];
+                    let mut halves = vec![f16::ZERO; matrix.columns()];
+                    matrix
+                        .dequantize_row(first + row, &mut values)
+                        .map_err(|source| HubError::Ternary {
+                            name: name.to_owned(),
+                            source,
+                        })?;
+                    halves.convert_from_f32_slice(&values);
+                    for (half, bytes) in halves.iter().zip(bytes.as_chunks_mut::<2>().0) {
+                        *bytes = half.to_le_bytes();
+                    }
+                    Ok::<(), HubError>(())
+                })?;
+            self.write_at(slot.offset + (first * row_bytes) as u64, bytes)?;
+        }
+        Ok(())
+    }
+}
+
+fn weights(info: &TernaryTensorInfo) -> u64 {
+    info.shape.iter().map(|&size| size as u64).product()
+}
+
+fn not_pending(name: &str) -> HubError {
+    HubError::plan(name, "not in the plan, or written twice")
+}
+
+fn with_float16(config: &[u8]) -> Result<Vec<u8>, HubError> {
+    let failed = |source| HubError::Json {
+        path: PathBuf::from("config.json"),
+        source,
+    };
+    let mut config: Value = serde_json::from_slice(config).map_err(failed)?;
+    if let Some(fields) = config.as_object_mut() {
+        fields.insert("torch_dtype".into(), "float16".into());
+        if let Some(dtype) = fields.get_mut("dtype") {
+            *dtype = "float16".into();
+        }
+    }
+    serde_json::to_vec_pretty(&config).map_err(failed)
+}
