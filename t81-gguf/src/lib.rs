@@ -1,1 +1,53 @@
-//! Reads and writes ternary GGUF files that llama.cpp runs
+//! Reads and writes GGUF files, and exports ternary models so that llama.cpp runs them.
+//!
+//! - [`GgufFile`] opens a file by memory map and trusts nothing in it; [`GgufHeader`] parses plain bytes.
+//! - [`GgufWriter`] streams tensors into a file that appears whole or not at all.
+//! - [`export_t81`] turns a t81 directory into a GGUF file of TQ1_0, TQ2_0, Q2_0, F16 or F32 matrices, keeping every
+//!   ternary code and scale.
+//! - [`Comparison`] compares the tensors of two files byte by byte.
+//!
+//! ```
+//! use t81_gguf::{GgufFile, GgufWriter, Metadata, TensorPlan, TensorType};
+//!
+//! let directory = tempfile::tempdir()?;
+//! let path = directory.path().join("tiny.gguf");
+//! let mut metadata = Metadata::new();
+//! metadata.set("general.architecture", "llama");
+//! let plan = [TensorPlan { name: "output_norm.weight".into(), tensor_type: TensorType::F32, dimensions: vec![2] }];
+//!
+//! let mut writer = GgufWriter::create(&path, &metadata, &plan, false)?;
+//! writer.write_tensor("output_norm.weight", &[0, 0, 128, 63, 0, 0, 0, 64])?;
+//! writer.finish()?;
+//!
+//! let file = GgufFile::open(&path)?;
+//! assert_eq!(file.metadata().string("general.architecture"), Some("llama"));
+//! assert_eq!(file.tensor("output_norm.weight").unwrap().to_f32()?, [1.0, 2.0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod architectures;
+mod compare;
+mod error;
+mod export;
+mod format_error;
+mod metadata;
+mod parse;
+mod reader;
+mod tensor_type;
+mod tokenizer;
+mod writer;
+
+pub use compare::{Comparison, DifferenceKind, TensorDifference};
+pub use error::GgufError;
+pub use export::{
+    EmbeddingType, ExportOptions, ExportProgress, ExportSummary, ExportType, ExportedTensor,
+    Fallback, Origin, Progress, UnknownEmbeddingType, UnknownExportType, export, export_t81,
+    export_t81_with_progress,
+};
+pub use format_error::FormatError;
+pub use metadata::{Metadata, MetadataArray, MetadataValue};
+pub use parse::{GgufHeader, TensorInfo};
+pub use reader::{GgufFile, GgufTensor};
+pub use tensor_type::TensorType;
+pub use tokenizer::TokenizerError;
+pub use writer::{GgufWriter, TensorPlan, TensorSink};

@@ -1,0 +1,163 @@
+//! The crate's error type.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use t81_core::CodecError;
+use t81_hub::HubError;
+use thiserror::Error;
+
+use crate::format_error::FormatError;
+use crate::tensor_type::TensorType;
+use crate::tokenizer::TokenizerError;
+
+/// Why a GGUF file could not be read or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum GgufError {
+    /// The operating system refused to read or write a file.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A directory or device where a regular file belongs.
+    #[error("`{}` is not a regular file", path.display())]
+    NotAFile {
+        /// What was found.
+        path: PathBuf,
+    },
+    /// The output exists and overwriting was not asked for.
+    #[error("`{}` exists already; pass --overwrite to replace it", path.display())]
+    OutputExists {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The bytes are no valid GGUF file.
+    #[error("cannot read `{}` as GGUF", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+    /// A tensor or metadata entry that no valid GGUF file can hold.
+    #[error("cannot plan `{}`", path.display())]
+    Plan {
+        /// The output.
+        path: PathBuf,
+        /// What is wrong.
+        source: FormatError,
+    },
+    /// A tensor was written out of the planned order.
+    #[error("tensor `{found}` was written where the plan has {expected}")]
+    TensorOrder {
+        /// What the plan has next.
+        expected: String,
+        /// What was written.
+        found: String,
+    },
+    /// A tensor was written with too many or too few bytes.
+    #[error("tensor `{tensor}` was written with {found} bytes; its plan has {expected}")]
+    TensorSize {
+        /// The tensor.
+        tensor: String,
+        /// Bytes planned.
+        expected: u64,
+        /// Bytes written.
+        found: u64,
+    },
+    /// A tensor type whose elements this crate cannot compute.
+    #[error("tensor `{tensor}` is {tensor_type}, which cannot be read as floats here")]
+    NoFloats {
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        tensor_type: TensorType,
+    },
+    /// A ternary tensor could not be encoded or decoded.
+    #[error("tensor `{tensor}`")]
+    Codec {
+        /// The tensor.
+        tensor: String,
+        /// The codec's reason.
+        source: CodecError,
+    },
+    /// The model's files could not be read.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The tokenizer has no GGUF counterpart.
+    #[error("cannot describe the tokenizer in `{}` to llama.cpp", path.display())]
+    Tokenizer {
+        /// The model directory.
+        path: PathBuf,
+        /// What stands in the way.
+        source: TokenizerError,
+    },
+    /// The model lacks a tensor that its architecture needs.
+    #[error("`{}` lacks the tensor `{tensor}`, which its config.json calls for", path.display())]
+    MissingTensor {
+        /// The model directory.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// The model has a tensor that llama.cpp's architecture does not consume; such a file would not load.
+    #[error("`{}` has the tensor `{tensor}`, for which the `{architecture}` architecture of llama.cpp has no place", path.display())]
+    UnmappedTensor {
+        /// The model directory.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The GGUF architecture.
+        architecture: &'static str,
+    },
+    /// A tensor of another shape than config.json says.
+    #[error("tensor `{tensor}` has the shape {found:?}, but config.json says {expected:?}")]
+    TensorShape {
+        /// The tensor.
+        tensor: String,
+        /// The shape that follows from config.json.
+        expected: Vec<usize>,
+        /// The shape found.
+        found: Vec<usize>,
+    },
+    /// A setting of the model that llama.cpp's architecture cannot express.
+    #[error("llama.cpp cannot run this model: {reason}")]
+    UnsupportedModel {
+        /// What cannot be expressed.
+        reason: String,
+    },
+    /// An infinite or undefined weight.
+    #[error(
+        "tensor `{tensor}` holds {value} at element {element}; only finite weights can be exported"
+    )]
+    NonFinite {
+        /// The tensor.
+        tensor: String,
+        /// The element's position, row-major.
+        element: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// The caller's progress function asked to stop.
+    #[error("interrupted; `{}` was not written", path.display())]
+    Interrupted {
+        /// The output.
+        path: PathBuf,
+    },
+}
+
+impl GgufError {
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        GgufError::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
