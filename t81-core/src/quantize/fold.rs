@@ -78,3 +78,62 @@ impl<T: Add> PairwiseFold<T> {
         Some(total)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Spells the order of additions.
+    #[derive(Clone, Copy)]
+    struct Tree([u8; 64], usize);
+
+    impl Tree {
+        fn leaf(name: u8) -> Self {
+            let mut text = [0; 64];
+            text[0] = name;
+            Self(text, 1)
+        }
+
+        fn text(&self) -> &str {
+            std::str::from_utf8(&self.0[..self.1]).unwrap()
+        }
+    }
+
+    impl Add for Tree {
+        fn add(self, other: Self) -> Self {
+            let text = format!("({}{})", self.text(), other.text());
+            let mut tree = Self([0; 64], text.len());
+            tree.0[..text.len()].copy_from_slice(text.as_bytes());
+            tree
+        }
+    }
+
+    #[test]
+    fn sums_fold_in_passes_over_adjacent_pairs() {
+        let mut fold = PairwiseFold::new();
+        let expected = [
+            "0",
+            "(01)",
+            "((01)2)",
+            "((01)(23))",
+            "(((01)(23))4)",
+            "(((01)(23))(45))",
+            "(((01)(23))((45)6))",
+            "(((01)(23))((45)(67)))",
+            "((((01)(23))((45)(67)))8)",
+        ];
+        for (count, expected) in (1..).zip(expected) {
+            (b'0'..)
+                .take(count)
+                .for_each(|name| fold.push(Tree::leaf(name)));
+            assert_eq!(fold.finish().unwrap().text(), expected);
+        }
+        assert!(fold.finish().is_none());
+    }
+
+    #[test]
+    fn lanes_fold_as_documented() {
+        let lanes = [b'0', b'1', b'2', b'3', b'4', b'5', b'6', b'7'].map(Tree::leaf);
+        assert_eq!(fold_lanes(lanes).text(), "(((04)(26))((15)(37)))");
+    }
+}

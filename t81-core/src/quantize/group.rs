@@ -79,3 +79,99 @@ fn round_to_f16(value: f64) -> f32 {
         f32::INFINITY
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use half::f16;
+
+    use super::*;
+
+    #[test]
+    fn a_scale_is_rounded_once() {
+        // 1 + 2^-11 + 2^-25: just above the midpoint of the f16 1 and 1 + 2^-10. Through f32 it would become the
+        // midpoint, and then the even 1.
+        let quotient = 1.0 + 2.0_f64.powi(-11) + 2.0_f64.powi(-25);
+        assert_eq!(quotient as f32, 1.0 + 2.0_f32.powi(-11));
+        assert_eq!(f16::from_f32(quotient as f32), f16::ONE);
+        assert_eq!(round_to_f16(quotient), 1.0 + 2.0_f32.powi(-10));
+        // The same with a sum and a count, on either side of a midpoint (512.25 and 512.75).
+        for (sum, expected, twice) in [
+            (10_246_537.0_f32, 512.5, 512.0),
+            (10_256_538.0, 512.5, 513.0),
+        ] {
+            assert_eq!(f16::from_f32(sum / 20_003.0).to_f32(), twice);
+            assert_eq!(scale(sum, 20_003), expected);
+        }
+    }
+
+    #[test]
+    fn every_f16_and_every_midpoint_rounds_to_nearest_even() {
+        for bits in 0..0x7c00_u16 {
+            let value = f16::from_bits(bits).to_f64();
+            let next = match bits {
+                0x7bff => 65536.0,
+                _ => f16::from_bits(bits + 1).to_f64(),
+            };
+            let number = |value: f64| {
+                if value > 65504.0 {
+                    f32::INFINITY
+                } else {
+                    value as f32
+                }
+            };
+            let middle = (value + next) / 2.0;
+            assert_eq!(round_to_f16(value), number(value));
+            assert_eq!(round_to_f16(middle.next_down()), number(value));
+            assert_eq!(
+                round_to_f16(middle),
+                number(if bits % 2 == 0 { value } else { next })
+            );
+            assert_eq!(round_to_f16(middle.next_up()), number(next));
+        }
+        assert_eq!(round_to_f16(f64::MAX), f32::INFINITY);
+        assert_eq!(round_to_f16(f64::INFINITY), f32::INFINITY);
+        assert_eq!(round_to_f16(f64::NAN), f32::INFINITY);
+        assert_eq!(round_to_f16(f64::from_bits(1)), 0.0);
+    }
+
+    #[test]
+    fn a_group_without_codes_has_scale_zero() {
+        assert_eq!(scale(0.0, 0), 0.0);
+    }
+
+    #[test]
+    fn the_limit_is_the_cutoff_as_bits() {
+        for reference in [0.0, 1e-45, 1e-40, 0.3, 1.0, 3e38] {
+            for threshold in [0.0, 0.45, 0.7, 1.0] {
+                let cut = Cut::new(threshold, reference);
+                for weight in [
+                    0.0,
+                    1e-45,
+                    1e-41,
+                    cut.cutoff.next_down().abs(),
+                    cut.cutoff,
+                    cut.cutoff.next_up(),
+                    1.0,
+                ] {
+                    let expected = weight >= cut.cutoff && weight != 0.0;
+                    assert_eq!(magnitude_bits(-weight) > cut.limit, expected);
+                    assert!(magnitude_bits(weight) <= LIMIT_NONE);
+                    assert_eq!(magnitude_bits(weight) > LIMIT_NONZERO, weight != 0.0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn stochastic_rounding_at_its_ends() {
+        let cut = Cut::new(0.5, 2.0);
+        assert_eq!((cut.cutoff, cut.span), (1.0, 1.0));
+        assert!(!cut.keeps(1.0, 0.0));
+        assert!(cut.keeps(1.5, 0.499));
+        assert!(!cut.keeps(1.5, 0.5));
+        assert!(cut.keeps(2.0, 1.0_f32.next_down()));
+        // A threshold of 1 leaves no range: as deterministic.
+        let step = Cut::new(1.0, 2.0);
+        assert!(step.keeps(2.0, 0.999) && !step.keeps(2.0_f32.next_down(), 0.0));
+    }
+}

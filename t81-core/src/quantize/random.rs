@@ -49,3 +49,56 @@ fn mix(mut word: u32) -> u32 {
 pub fn stochastic_uniform(seed: u64, index: u64) -> f32 {
     RandomKey::new(seed).uniform(index)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sequence_is_fixed() {
+        // From the documented formula, computed apart (Python integers).
+        let inputs = [
+            (0, 0),
+            (0, 1),
+            (1, 0),
+            (81, 123_456_789),
+            (1 << 32, 0),
+            (7, 1 << 32),
+            (u64::MAX, u64::MAX),
+        ];
+        let words =
+            inputs.map(|(seed, index)| (stochastic_uniform(seed, index) * 16_777_216.0) as u32);
+        assert_eq!(
+            words,
+            [
+                11_929_036, 5_131_069, 5_658_052, 10_031_448, 1_134_815, 2_409_878, 6_988_652
+            ]
+        );
+    }
+
+    #[test]
+    fn numbers_are_uniform_and_uncorrelated() {
+        for seed in [0, 1, 1 << 32, 0x9e37_79b9] {
+            let numbers: Vec<f64> = (0..100_000)
+                .map(|index| f64::from(stochastic_uniform(seed, index)))
+                .collect();
+            let mut counts = [0_i32; 10];
+            for number in &numbers {
+                counts[(number * 10.0) as usize] += 1;
+            }
+            // Five standard deviations of a binomial of 100,000 draws at 0.1.
+            assert!(
+                counts.iter().all(|count| (count - 10_000).abs() < 475),
+                "{counts:?}"
+            );
+            for lag in [1, 2, 64, 256, 4096] {
+                let products = numbers
+                    .iter()
+                    .zip(&numbers[lag..])
+                    .map(|(a, b)| (a - 0.5) * (b - 0.5));
+                let correlation = 12.0 * products.sum::<f64>() / (numbers.len() - lag) as f64;
+                assert!(correlation.abs() < 0.016, "lag {lag}: {correlation}");
+            }
+        }
+    }
+}
