@@ -1,0 +1,243 @@
+use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor};
+
+/// Logits held at a time by [`linear_cross_entropy`]: 128 MiB in f32.
+const LOGITS_AT_ONCE: usize = 1 << 25;
+
+/// Mean cross-entropy of a batch of tokens.
+#[derive(Debug, Clone)]
+pub struct TokenLoss {
+    /// Mean over the counted tokens in nats, f32 `[1]`; 0 if no token counts. Its gradient flows to the model.
+    pub mean: Tensor<1>,
+    /// Number of counted tokens (the sum of the mask), f32 `[1]`, without gradient.
+    pub count: Tensor<1>,
+}
+
+/// Mean cross-entropy of `logits` `[batch, length, vocabulary]` with `targets` `[batch, length]`.
+///
+/// A position counts `mask` times (1 if there is no mask); where the mask is 0 the target may be any number. Computed in
+/// f32 whatever the type of the logits. The gradient is the closed form `softmax - target`, so that the backward pass keeps one
+/// tensor of the size of the logits.
+///
+/// [`Llama::forward_loss`](super::Llama::forward_loss) does not even need the logits; prefer it for training.
+pub fn cross_entropy(
+    logits: Tensor<3>,
+    targets: Tensor<2, Int>,
+    mask: Option<Tensor<2>>,
+) -> TokenLoss {
+    let [batch, length, vocabulary] = logits.dims();
+    let rows = batch * length;
+    let logits = logits.reshape([rows, vocabulary]).cast(DType::F32);
+    let tokens = Tokens::new(
+        targets.reshape([rows]),
+        mask.map(|mask| mask.reshape([rows])),
+    );
+    let differentiable = logits.is_autodiff();
+    let piece = tokens.losses(logits.clone().inner(), differentiable);
+    let count = tokens.count();
+    let sum = match piece.gradient {
+        Some(gradient) => with_gradient(piece.sum, product(logits, gradient)),
+        None => piece.sum,
+    };
+    TokenLoss::new(sum, count, differentiable)
+}
+
+/// Matrix between states and logits.
+pub(super) enum Head {
+    /// `[hidden_size, vocab_size]`
+    Untied(Tensor<2>),
+    /// The embedding matrix `[vocab_size, hidden_size]`
+    Tied(Tensor<2>),
+}
+
+impl Head {
+    /// States `[rows, hidden_size]` to logits `[rows, vocab_size]`.
+    pub(super) fn logits(&self, states: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Untied(weight) => states.matmul(weight.clone()),
+            Self::Tied(weight) => states.matmul(weight.clone().transpose()),
+        }
+    }
+
+    /// Gradient of the states `[rows, hidden_size]` for a gradient of the logits `[rows, vocab_size]`.
+    fn states_gradient(&self, gradient: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Untied(weight) => gradient.matmul(weight.clone().transpose()),
+            Self::Tied(weight) => gradient.matmul(weight.clone()),
+        }
+    }
+
+    /// Gradient of the weight, in its own shape.
+    fn weight_gradient(&self, states: Tensor<2>, gradient: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Untied(_) => states.transpose().matmul(gradient),
+            Self::Tied(_) => gradient.transpose().matmul(states),
+        }
+    }
+
+    fn weight(&self) -> &Tensor<2> {
+        match self {
+            Self::Untied(weight) | Self::Tied(weight) => weight,
+        }
+    }
+
+    fn inner(&self) -> Self {
+        match self {
+            Self::Untied(weight) => Self::Untied(weight.clone().inner()),
+            Self::Tied(weight) => Self::Tied(weight.clone().inner()),
+        }
+    }
+}
+
+/// Mean cross-entropy of `states` `[rows, hidden_size]` times `head` with `targets` `[rows]`, a slice of the rows at a time.
+///
+/// The gradients of states and head are computed on the way (the loss is where the backward pass starts, so they are
+/// known up to a factor), as in Liger Kernel's fused linear cross-entropy (Hsu et al. 2024, <https://arxiv.org/abs/2410.10989>).
+pub(super) fn linear_cross_entropy(
+    states: Tensor<2>,
+    head: Head,
+    targets: Tensor<1, Int>,
+    mask: Option<Tensor<1>>,
+) -> TokenLoss {
+    let [rows, _] = states.dims();
+    let dtype = states.dtype();
+    let plain_head = head.inner();
+    let vocabulary = match &head {
+        Head::Untied(weight) => weight.dims()[1],
+        Head::Tied(weight) => weight.dims()[0],
+    };
+    let differentiable = states.is_autodiff() || head.weight().is_autodiff();
+    let plain_states = states.clone().inner();
+    let tokens = Tokens::new(targets, mask);
+    let step = (LOGITS_AT_ONCE / vocabulary).clamp(1, rows);
+
+    let mut sum: Option<Tensor<1>> = None;
+    let mut states_gradients = Vec::with_capacity(rows.div_ceil(step));
+    let mut weight_gradient: Option<Tensor<2>> = None;
+    for start in (0..rows).step_by(step) {
+        let length = step.min(rows - start);
+        let part = plain_states.clone().narrow(0, start, length);
+        let logits = plain_head.logits(part.clone()).cast(DType::F32);
+        let piece = tokens.narrow(start, length).losses(logits, differentiable);
+        sum = Some(add(sum, piece.sum));
+        if let Some(gradient) = piece.gradient {
+            let gradient = gradient.cast(dtype);
+            states_gradients.push(
+                plain_head
+                    .states_gradient(gradient.clone())
+                    .cast(DType::F32),
+            );
+            let part = plain_head.weight_gradient(part, gradient).cast(DType::F32);
+            weight_gradient = Some(add(weight_gradient, part));
+        }
+    }
+    let device = plain_states.device();
+    let sum = sum.unwrap_or_else(|| Tensor::zeros([1], (&device, DType::F32)));
+    let sum = match weight_gradient {
+        Some(weight_gradient) => with_gradient(
+            sum,
+            product(states, Tensor::cat(states_gradients, 0))
+                + product(head.weight().clone(), weight_gradient),
+        ),
+        None => sum,
+    };
+    TokenLoss::new(sum, tokens.count(), differentiable)
+}
+
+fn add<const D: usize>(sum: Option<Tensor<D>>, term: Tensor<D>) -> Tensor<D> {
+    match sum {
+        Some(sum) => sum + term,
+        None => term,
+    }
+}
+
+/// A number whose gradient towards `tensor` is `gradient`.
+fn product(tensor: Tensor<2>, gradient: Tensor<2>) -> Tensor<1> {
+    (tensor.cast(DType::F32) * Tensor::from_inner(gradient)).sum()
+}
+
+/// The value `value` with the gradient of `carrier`.
+fn with_gradient(value: Tensor<1>, carrier: Tensor<1>) -> Tensor<1> {
+    Tensor::from_inner(value) + (carrier.clone() - carrier.detach())
+}
+
+impl TokenLoss {
+    fn new(sum: Tensor<1>, count: Tensor<1>, differentiable: bool) -> Self {
+        let divisor = count.clone().mask_fill(count.clone().equal_elem(0.0), 1.0);
+        let divisor = if differentiable {
+            Tensor::from_inner(divisor)
+        } else {
+            divisor
+        };
+        Self {
+            mean: sum / divisor,
+            count,
+        }
+    }
+}
+
+/// Targets and how often each counts, `[rows, 1]`, without autodiff.
+struct Tokens {
+    targets: Tensor<2, Int>,
+    weights: Tensor<2>,
+}
+
+/// Summed loss of some rows, and its gradient `[rows, vocabulary]` with respect to their logits if asked for.
+struct Piece {
+    sum: Tensor<1>,
+    gradient: Option<Tensor<2>>,
+}
+
+impl Tokens {
+    fn new(targets: Tensor<1, Int>, mask: Option<Tensor<1>>) -> Self {
+        let targets = targets.inner().unsqueeze_dim::<2>(1);
+        let shape = targets.dims();
+        match mask {
+            Some(mask) => {
+                let weights = mask.inner().cast(DType::F32).unsqueeze_dim::<2>(1);
+                let ignored = weights.clone().equal_elem(0.0);
+                Self {
+                    targets: targets.mask_fill(ignored, 0),
+                    weights,
+                }
+            }
+            None => {
+                let weights = Tensor::ones(shape, (&targets.device(), DType::F32));
+                Self { targets, weights }
+            }
+        }
+    }
+
+    fn narrow(&self, start: usize, length: usize) -> Self {
+        Self {
+            targets: self.targets.clone().narrow(0, start, length),
+            weights: self.weights.clone().narrow(0, start, length),
+        }
+    }
+
+    fn count(&self) -> Tensor<1> {
+        self.weights.clone().sum()
+    }
+
+    /// Losses of f32 `logits` `[rows, vocabulary]`: `ln(sum(exp(logits))) - logits[target]`, times the weight of the row.
+    fn losses(&self, logits: Tensor<2>, with_gradient: bool) -> Piece {
+        let chosen = logits.clone().gather(1, self.targets.clone());
+        let highest = logits.clone().max_dim(1);
+        let exponentials = (logits - highest.clone()).exp();
+        let total = exponentials.clone().sum_dim(1);
+        let losses = total.clone().log() + highest - chosen;
+        let gradient = with_gradient.then(|| {
+            let probabilities = exponentials * (self.weights.clone() / total);
+            let targets = self.targets.clone();
+            probabilities.scatter(
+                1,
+                targets,
+                self.weights.clone().neg(),
+                IndexingUpdateOp::Add,
+            )
+        });
+        Piece {
+            sum: (losses * self.weights.clone()).sum(),
+            gradient,
+        }
+    }
+}
