@@ -131,6 +131,12 @@ impl FileLayout {
                             "a ternary tensor must have two dimensions",
                         ));
                     };
+                    if rows == 0 || columns == 0 {
+                        return Err(HubError::plan(
+                            name,
+                            "a ternary tensor must not have a dimension of zero",
+                        ));
+                    }
                     if format == OutputFormat::Dense {
                         stored.push((name.clone(), safetensors::Dtype::F16, tensor.shape.clone()));
                         continue;

@@ -1,8 +1,11 @@
 //! The byte-pair-encoding model of a tokenizer.
 
 use std::collections::HashSet;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{MAX_TOKEN_ID, Tokenizer};
@@ -56,10 +59,15 @@ fn names_type(component: &Value, kind: &str) -> bool {
         })
 }
 
+/// The `model` of a `tokenizer.json`, of any type: what only BPE has is optional.
 #[derive(Deserialize)]
-struct BpeFile {
-    vocab: UniqueMap<u32>,
-    merges: Vec<Merge>,
+pub(super) struct ModelFile {
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    vocab: Vocab,
+    #[serde(default)]
+    merges: Option<Vec<Merge>>,
     #[serde(default)]
     byte_fallback: Option<bool>,
     #[serde(default)]
@@ -72,6 +80,35 @@ struct BpeFile {
     end_of_word_suffix: Option<String>,
 }
 
+/// BPE maps tokens to ids; Unigram lists tokens with scores, which is not kept.
+#[derive(Default)]
+struct Vocab(Vec<(String, u32)>);
+
+impl<'de> Deserialize<'de> for Vocab {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct VocabVisitor;
+
+        impl<'de> Visitor<'de> for VocabVisitor {
+            type Value = Vocab;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object of tokens and ids")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vocab, A::Error> {
+                UniqueMap::deserialize(MapAccessDeserializer::new(map)).map(|map| Vocab(map.0))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vocab, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Vocab::default())
+            }
+        }
+
+        deserializer.deserialize_any(VocabVisitor)
+    }
+}
+
 /// A merge is `"a b"` in files of tokenizers before 0.20 and `["a", "b"]` since.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -81,12 +118,12 @@ enum Merge {
 }
 
 impl Bpe {
-    /// Parses the `model` of a `tokenizer.json`; an error is a sentence without the file's name.
-    pub(super) fn parse(model: Value) -> Result<Self, String> {
-        match model["type"].as_str() {
-            // Files written before the key existed are told apart by what they hold.
+    /// Validates the `model` of a `tokenizer.json`; an error is a sentence without the file's name.
+    pub(super) fn from_file(file: ModelFile) -> Result<Self, String> {
+        match file.kind.as_deref() {
             Some("BPE") => {}
-            None if model["merges"].is_array() => {}
+            // Files written before the key existed are told apart by what they hold.
+            None if file.merges.is_some() => {}
             Some(kind) => {
                 return Err(format!(
                     "its model is of type {kind}; only BPE is supported"
@@ -94,8 +131,6 @@ impl Bpe {
             }
             None => return Err("its model has no type; only BPE is supported".into()),
         }
-        let file: BpeFile =
-            serde_json::from_value(model).map_err(|error| format!("model: {error}"))?;
         for (field, value) in [
             ("continuing_subword_prefix", &file.continuing_subword_prefix),
             ("end_of_word_suffix", &file.end_of_word_suffix),
@@ -118,7 +153,7 @@ impl Bpe {
         if let Some((token, id)) = vocab.last().filter(|(_, id)| *id > MAX_TOKEN_ID) {
             return Err(format!("token `{token}` has the id {id}, too large"));
         }
-        let merges = parse_merges(file.merges, &vocab)?;
+        let merges = parse_merges(file.merges.unwrap_or_default(), &vocab)?;
         let unk_token = file.unk_token.filter(|token| !token.is_empty());
         Ok(Self {
             vocab,

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::HubError;
 use crate::json::{read_json, read_limited};
 
+use bpe::ModelFile;
 pub use bpe::{Bpe, TokenizerKind};
 pub use settings::TokenizerSettings;
 
@@ -89,7 +90,7 @@ pub struct AddedToken {
 
 #[derive(Deserialize)]
 struct TokenizerFile {
-    model: Value,
+    model: ModelFile,
     #[serde(default)]
     added_tokens: Option<Vec<AddedToken>>,
     #[serde(default)]
@@ -118,7 +119,7 @@ impl Tokenizer {
             return Err(problem(missing(directory)));
         }
         let file: TokenizerFile = read_json(&path, MAX_TOKENIZER_BYTES)?;
-        let model = Bpe::parse(file.model).map_err(problem)?;
+        let model = Bpe::from_file(file.model).map_err(problem)?;
         let mut added_tokens = file.added_tokens.unwrap_or_default();
         added_tokens.sort_by_key(|token| token.id);
         check_added(&model, &added_tokens).map_err(problem)?;

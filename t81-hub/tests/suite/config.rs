@@ -1,0 +1,303 @@
+//! `config.json`: what is read, what is refused.
+
+use serde_json::{Value, json};
+use t81_hub::{Architecture, HubError, ModelConfig, RopeScaling};
+
+use crate::model::{chain, config_json, llama};
+
+fn parse_with(field: &str, value: Value) -> Result<ModelConfig, HubError> {
+    let mut config = config_json();
+    config[field] = value;
+    ModelConfig::from_json(config)
+}
+
+#[test]
+fn fields_are_read_and_defaults_filled_in() {
+    let config = llama(&config_json());
+    assert_eq!(
+        (
+            config.hidden_size,
+            config.intermediate_size,
+            config.num_hidden_layers
+        ),
+        (20, 36, 2)
+    );
+    assert_eq!(
+        (
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            config.head_dim
+        ),
+        (2, 1, 6)
+    );
+    assert_eq!((config.bos_token_id, config.pad_token_id), (Some(1), None));
+    assert_eq!(config.eos_token_ids, [2, 3]);
+    assert!(config.attention_bias && !config.mlp_bias && !config.tie_word_embeddings);
+    let minimal = json!({
+        "model_type": "llama", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
+        "num_attention_heads": 4, "vocab_size": 8,
+    });
+    let minimal = llama(&minimal);
+    assert_eq!(
+        (
+            minimal.num_key_value_heads,
+            minimal.head_dim,
+            minimal.max_position_embeddings
+        ),
+        (4, 4, 2048)
+    );
+    assert_eq!((minimal.rope_theta, minimal.rms_norm_eps), (10_000.0, 1e-6));
+    assert_eq!((minimal.rope_scaling, minimal.bos_token_id), (None, None));
+    assert!(minimal.eos_token_ids.is_empty());
+}
+
+#[test]
+fn names_and_shapes_of_tensors() {
+    let config = llama(&config_json());
+    let expected = config.expected_tensors();
+    // Embedding, final norm, output; per block 2 norms, 7 weights, 4 biases of the attention.
+    assert_eq!(expected.len(), 3 + 2 * 13);
+    let shape = |name: &str| {
+        expected
+            .iter()
+            .find(|(other, _)| other == name)
+            .unwrap()
+            .1
+            .clone()
+    };
+    assert_eq!(shape("model.layers.1.self_attn.q_proj.weight"), [12, 20]);
+    assert_eq!(shape("model.layers.1.self_attn.k_proj.weight"), [6, 20]);
+    assert_eq!(shape("model.layers.1.self_attn.v_proj.bias"), [6]);
+    assert_eq!(shape("model.layers.1.self_attn.o_proj.weight"), [20, 12]);
+    assert_eq!(shape("model.layers.0.mlp.down_proj.weight"), [20, 36]);
+    assert_eq!(shape("lm_head.weight"), [11, 20]);
+    let ternary = config.ternary_weight_names();
+    assert_eq!(ternary.len(), 14);
+    assert_eq!(ternary[0], "model.layers.0.self_attn.q_proj.weight");
+    assert_eq!(ternary[13], "model.layers.1.mlp.down_proj.weight");
+    assert!(
+        ternary
+            .iter()
+            .all(|name| expected.iter().any(|(other, _)| other == name))
+    );
+}
+
+#[test]
+fn redundant_tensors() {
+    let untied = ModelConfig::from_json(config_json()).unwrap();
+    let tied = parse_with("tie_word_embeddings", json!(true)).unwrap();
+    assert!(tied.is_redundant("lm_head.weight") && !untied.is_redundant("lm_head.weight"));
+    assert!(untied.is_redundant("model.layers.3.self_attn.rotary_emb.inv_freq"));
+    assert!(!tied.is_redundant("model.norm.weight"));
+    assert!(
+        !tied
+            .expected_tensors()
+            .iter()
+            .any(|(name, _)| name == "lm_head.weight")
+    );
+}
+
+#[test]
+fn written_configurations_read_back() {
+    let mut config = llama(&config_json());
+    let scalings = [
+        None,
+        Some(RopeScaling::Linear { factor: 4.0 }),
+        Some(RopeScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: 8192,
+        }),
+    ];
+    for (scaling, ids) in scalings.into_iter().zip([vec![], vec![5], vec![5, 6]]) {
+        config.rope_scaling = scaling;
+        config.eos_token_ids = ids;
+        config.sliding_window = scaling.map(|_| 16);
+        assert_eq!(llama(&config.to_json()), config);
+    }
+}
+
+#[test]
+fn both_forms_of_rope_settings() {
+    let scaling = json!({
+        "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    });
+    let expected = Some(RopeScaling::Llama3 {
+        factor: 32.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_max_position_embeddings: 8192,
+    });
+    let Architecture::Llama(old) = parse_with("rope_scaling", scaling.clone())
+        .unwrap()
+        .architecture
+    else {
+        panic!("a llama");
+    };
+    assert_eq!((old.rope_theta, old.rope_scaling), (10_000.0, expected));
+    let mut parameters = scaling;
+    parameters["rope_theta"] = json!(500_000.0);
+    let Architecture::Llama(new) = parse_with("rope_parameters", parameters)
+        .unwrap()
+        .architecture
+    else {
+        panic!("a llama");
+    };
+    assert_eq!((new.rope_theta, new.rope_scaling), (500_000.0, expected));
+    let mut kind_by_old_key = config_json();
+    kind_by_old_key["rope_scaling"] = json!({"type": "linear", "factor": 2});
+    assert_eq!(
+        llama(&kind_by_old_key).rope_scaling,
+        Some(RopeScaling::Linear { factor: 2.0 })
+    );
+    kind_by_old_key["rope_scaling"] = json!({"rope_type": "default"});
+    assert_eq!(llama(&kind_by_old_key).rope_scaling, None);
+}
+
+#[test]
+fn values_out_of_range_are_refused_by_name() {
+    let table = [
+        ("num_attention_heads", json!(0), "num_attention_heads is 0"),
+        (
+            "num_attention_heads",
+            json!(-1),
+            "num_attention_heads is -1",
+        ),
+        (
+            "num_attention_heads",
+            json!(2.5),
+            "num_attention_heads is 2.5",
+        ),
+        (
+            "num_attention_heads",
+            json!("2"),
+            "num_attention_heads is \"2\"",
+        ),
+        ("num_key_value_heads", json!(0), "num_key_value_heads is 0"),
+        (
+            "num_key_value_heads",
+            json!(3),
+            "no multiple of num_key_value_heads",
+        ),
+        ("num_hidden_layers", json!(0), "num_hidden_layers is 0"),
+        (
+            "num_hidden_layers",
+            json!(u64::MAX),
+            "num_hidden_layers is 18446744073709551615",
+        ),
+        ("num_hidden_layers", json!(1_000_000), "from 1 to 1024"),
+        (
+            "num_hidden_layers",
+            Value::Null,
+            "num_hidden_layers is missing",
+        ),
+        ("hidden_size", json!(0), "hidden_size is 0"),
+        (
+            "hidden_size",
+            json!(1u64 << 40),
+            "hidden_size is 1099511627776",
+        ),
+        ("intermediate_size", json!([1]), "intermediate_size is [1]"),
+        ("vocab_size", json!(0), "vocab_size is 0"),
+        ("vocab_size", json!(1u64 << 32), "vocab_size is 4294967296"),
+        ("head_dim", json!(5), "head_dim is 5"),
+        ("head_dim", json!(1u64 << 20), "head_dim is 1048576"),
+        (
+            "max_position_embeddings",
+            json!(0),
+            "max_position_embeddings is 0",
+        ),
+        ("rope_theta", json!(0.0), "rope_theta is 0"),
+        ("rope_theta", json!(-1e4), "rope_theta is -10000"),
+        ("rope_theta", json!("1e4"), "rope_theta is"),
+        ("rms_norm_eps", json!(-1e-5), "rms_norm_eps is -"),
+        ("rms_norm_eps", json!(2), "rms_norm_eps is 2"),
+        ("hidden_act", json!("gelu"), "hidden_act is `gelu`"),
+        (
+            "tie_word_embeddings",
+            json!("yes"),
+            "tie_word_embeddings is \"yes\"",
+        ),
+        ("attention_bias", json!(1), "attention_bias is 1"),
+        ("bos_token_id", json!(11), "bos_token_id is 11"),
+        ("eos_token_id", json!([2, 11]), "eos_token_id lists 11"),
+        ("eos_token_id", json!("x".repeat(500)), "..."),
+        ("pad_token_id", json!("x"), "pad_token_id is \"x\""),
+        ("sliding_window", json!(0), "sliding_window is 0"),
+        (
+            "quantization_config",
+            json!({"quant_method": "gptq"}),
+            "quantized already",
+        ),
+        (
+            "model_type",
+            json!("mamba"),
+            "`mamba` is not supported (supported: llama)",
+        ),
+        ("model_type", Value::Null, "model_type is missing"),
+        (
+            "rope_scaling",
+            json!({"rope_type": "yarn", "factor": 2.0}),
+            "`yarn` is not supported",
+        ),
+        (
+            "rope_scaling",
+            json!({"type": "dynamic", "factor": 2.0}),
+            "`dynamic` is not supported",
+        ),
+        (
+            "rope_scaling",
+            json!({"type": "linear"}),
+            "rope_scaling.factor is missing",
+        ),
+        (
+            "rope_scaling",
+            json!({"type": "linear", "factor": 0.5}),
+            "rope_scaling.factor is 0.5",
+        ),
+        ("rope_scaling", json!(3), "rope_scaling is not an object"),
+        (
+            "rope_parameters",
+            json!({"rope_type": "longrope"}),
+            "`longrope` is not supported",
+        ),
+        (
+            "rope_parameters",
+            json!({"rope_theta": -1}),
+            "rope_parameters.rope_theta is -1",
+        ),
+        (
+            "rope_parameters",
+            json!({"partial_rotary_factor": 0.5}),
+            "partial_rotary_factor is not 1",
+        ),
+        (
+            "rope_scaling",
+            json!({"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 1,
+                   "original_max_position_embeddings": 8192}),
+            "high_freq_factor must be larger",
+        ),
+    ];
+    for (field, value, expected) in table {
+        let message = chain(&parse_with(field, value.clone()).unwrap_err());
+        assert!(
+            message.contains(expected),
+            "{field} = {value}: `{message}` lacks `{expected}`"
+        );
+        assert!(message.contains("config.json"), "{message}");
+    }
+}
+
+#[test]
+fn heads_must_divide_the_width_unless_their_size_is_given() {
+    let mut config = config_json();
+    config["head_dim"] = Value::Null;
+    config["num_attention_heads"] = json!(3);
+    let message = ModelConfig::from_json(config).unwrap_err().to_string();
+    assert!(
+        message.contains("hidden_size is 20, no multiple of num_attention_heads = 3"),
+        "{message}"
+    );
+}

@@ -1,0 +1,10 @@
+//! Behaviour of the crate on real directories.
+
+mod checkpoint;
+mod config;
+mod model;
+mod mutations;
+mod t81_directory;
+mod t81_mutations;
+mod tokenizer;
+mod writer_safety;
