@@ -4,12 +4,20 @@ mod fixtures;
 
 use burn::module::{Module, Param, Reparameterization, Reparameterizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use fixtures::{configuration, fixture, largest_difference, read_tensors};
+use fixtures::{configuration, largest_difference, read_tensors};
 use serde_json::Value;
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use t81_burn::models::llama::{Llama, LlamaConfig, LoadWeightsError, WeightLayout};
 
 type Weights = HashMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// Path of a committed fixture.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
+}
 
 fn variants() -> Value {
     let text = std::fs::read_to_string(fixture("llama_variants.json")).unwrap();
@@ -94,7 +102,7 @@ fn training_and_validation_keep_the_model() {
             .weight_specs()
             .iter()
             .map(|spec| spec.shape.iter().product::<usize>())
-            .sum()
+            .sum::<usize>()
     );
 }
 

@@ -1,7 +1,7 @@
 //! The LLaMA decoder's causality, rotary embedding, loss and gradients.
 
 use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams, Optimizer};
+use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, Tolerance};
 use t81_burn::models::llama::{Llama, LlamaConfig, LlamaConfigError, RopeScaling, cross_entropy};
@@ -45,9 +45,11 @@ fn sharpened(model: Llama) -> Llama {
     model
         .load_weights(|name| {
             let shape = shapes[name].clone();
-            let values = (0..shape.iter().product())
-                .map(|_| 0.5 * random() + f32::from(u8::from(shape.len() == 1)));
-            Ok::<_, String>((shape, values.collect()))
+            let center = if shape.len() == 1 { 1.0 } else { 0.0 };
+            let values: Vec<f32> = (0..shape.iter().product())
+                .map(|_| center + 0.5 * random())
+                .collect();
+            Ok::<_, String>((shape, values))
         })
         .unwrap()
 }
