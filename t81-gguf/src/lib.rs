@@ -50,4 +50,4 @@ pub use parse::{GgufHeader, TensorInfo};
 pub use reader::{GgufFile, GgufTensor};
 pub use tensor_type::TensorType;
 pub use tokenizer::TokenizerError;
-pub use writer::{GgufWriter, TensorPlan, TensorSink};
+pub use writer::{GgufWriter, TensorPlan, TensorSink, check_output};

@@ -142,6 +142,12 @@ impl From<bool> for MetadataValue {
     }
 }
 
+impl From<Vec<bool>> for MetadataValue {
+    fn from(values: Vec<bool>) -> Self {
+        MetadataValue::Array(MetadataArray::Bool(values))
+    }
+}
+
 impl From<&str> for MetadataValue {
     fn from(value: &str) -> Self {
         MetadataValue::String(value.to_owned())

@@ -66,12 +66,8 @@ impl GgufWriter {
         let alignment = plan_alignment(metadata).map_err(planned)?;
         let tensors = lay_out(plan, alignment).map_err(planned)?;
 
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let temporary = temporary_file(directory, path)
-            .map_err(|source| GgufError::io("create", path, source))?;
+        let temporary =
+            temporary_file(path).map_err(|source| GgufError::io("create", path, source))?;
         let mut writer = Self {
             path: path.to_owned(),
             overwrite,
@@ -216,8 +212,15 @@ impl TensorSink<'_> {
     }
 }
 
-/// Refuses an output that exists (unless `overwrite`), or that is no regular file.
-pub(crate) fn check_output(path: &Path, overwrite: bool) -> Result<(), GgufError> {
+/// Checks that a file may be written at `path`, without touching it: worth a call before long work that ends in a file.
+///
+/// # Errors
+///
+/// [`GgufError::OutputExists`] for a file that exists, unless `overwrite`; [`GgufError::NotAFile`] for anything else;
+/// [`GgufError::Io`] when the folder that would hold it cannot be read.
+pub fn check_output(path: &Path, overwrite: bool) -> Result<(), GgufError> {
+    let folder = folder(path);
+    fs::metadata(folder).map_err(|source| GgufError::io("write to", folder, source))?;
     match fs::metadata(path) {
         Ok(attributes) if !attributes.is_file() => Err(GgufError::NotAFile {
             path: path.to_owned(),
@@ -231,7 +234,15 @@ pub(crate) fn check_output(path: &Path, overwrite: bool) -> Result<(), GgufError
     }
 }
 
-fn temporary_file(directory: &Path, path: &Path) -> io::Result<NamedTempFile> {
+/// The folder that a file at `path` lies in.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn temporary_file(path: &Path) -> io::Result<NamedTempFile> {
     let prefix = format!(
         ".{}.",
         path.file_name().unwrap_or_default().to_string_lossy()
@@ -244,16 +255,12 @@ fn temporary_file(directory: &Path, path: &Path) -> io::Result<NamedTempFile> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(directory)
+    builder.tempfile_in(folder(path))
 }
 
 /// Makes the new name durable; a file system that cannot sync directories has nothing to make durable.
 fn sync_directory(path: &Path) {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    if let Ok(directory) = File::open(parent) {
+    if let Ok(directory) = File::open(folder(path)) {
         let _ = directory.sync_all();
     }
 }

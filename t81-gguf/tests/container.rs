@@ -296,13 +296,12 @@ fn outputs_that_cannot_be_written_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
-    for path in [
-        directory.path().join("absent/model.gguf"),
-        file.join("model.gguf"),
-    ] {
+    for (folder, path) in
+        ["absent", "file"].map(|name| (name, directory.path().join(name).join("model.gguf")))
+    {
         let error = GgufWriter::create(&path, &Metadata::new(), &[], false).unwrap_err();
         assert!(matches!(error, GgufError::Io { .. }), "{error}");
-        assert!(error.to_string().contains("model.gguf"), "{error}");
+        assert!(error.to_string().contains(folder), "{error}");
     }
     let error = GgufWriter::create(directory.path(), &Metadata::new(), &[], true).unwrap_err();
     assert!(matches!(error, GgufError::NotAFile { .. }), "{error}");

@@ -5,6 +5,7 @@ pub(crate) mod export;
 pub(crate) mod info;
 
 use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 
 /// How a command ends: with an exit code, or with an error for the user.
@@ -24,4 +25,13 @@ pub(crate) fn one_line(error: &dyn Error) -> String {
         cause = error.source();
     }
     line.replace('\n', " ")
+}
+
+/// Whether the reader of our output went away (`t81-gguf info FILE | head`), which is its right.
+pub(crate) fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
+    let direct = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    let through_json = error
+        .downcast_ref::<serde_json::Error>()
+        .and_then(serde_json::Error::io_error_kind);
+    direct.or(through_json) == Some(io::ErrorKind::BrokenPipe)
 }
