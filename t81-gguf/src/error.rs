@@ -145,11 +145,8 @@ pub enum GgufError {
         value: f32,
     },
     /// The caller's progress function asked to stop.
-    #[error("interrupted; `{}` was not written", path.display())]
-    Interrupted {
-        /// The output.
-        path: PathBuf,
-    },
+    #[error("interrupted; nothing was written")]
+    Interrupted,
 }
 
 impl GgufError {

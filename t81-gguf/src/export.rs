@@ -225,9 +225,7 @@ pub fn export(
             bytes_total,
         };
         if progress(&report).is_break() {
-            return Err(GgufError::Interrupted {
-                path: output.to_owned(),
-            });
+            return Err(GgufError::Interrupted);
         }
         writer.write_tensor_with(&planned.mapped.name, |sink| {
             values::write(source, planned, sink)

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use t81_gguf::GgufFile;
+use t81_hub::OutputFormat;
 use tiny_model::TinyModel;
 
 fn run(arguments: &[&str], directory: &Path) -> Output {
@@ -82,7 +83,7 @@ fn an_existing_output_is_replaced_on_request_only() {
     let path = directory.path().join("out.gguf");
     fs::write(&path, "precious").unwrap();
     let output = run(&["out.gguf", "--from-t81", "model"], directory.path());
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         text(&output.stderr),
         "error: `out.gguf` exists already; pass --overwrite to replace it\n"
@@ -114,7 +115,8 @@ fn errors_are_one_line_with_their_cause() {
     ];
     for (arguments, expected) in cases {
         let output = run(arguments, directory.path());
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let code = if arguments[0] == "diff" { 2 } else { 1 };
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
         let error = text(&output.stderr);
         assert_eq!(error.lines().count(), 1, "{arguments:?}: {error}");
         assert!(
@@ -267,7 +269,7 @@ fn a_full_disk_is_named_and_leaves_the_previous_file() {
         .current_dir(directory.path())
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(1));
     let error = text(&output.stderr);
     assert!(
         error.starts_with("error: cannot write `out.gguf`: ") && error.lines().count() == 1,
@@ -298,5 +300,102 @@ fn a_closed_pipe_is_no_error() {
     assert_eq!(
         (text(&output.stdout), text(&output.stderr)),
         ("{".to_owned(), String::new())
+    );
+}
+
+#[test]
+fn a_checkpoint_is_quantized_on_the_way() {
+    let model = TinyModel {
+        format: OutputFormat::Dense,
+        ..TinyModel::default()
+    };
+    let directory = prepared(&model);
+    for (arguments, first_line) in [
+        (&["a.gguf"][..], "a.gguf (TQ2_0)"),
+        (
+            &["b.gguf", "--quant", "Q2_0", "--threshold", "0.7"],
+            "b.gguf (Q2_0)",
+        ),
+        (
+            &[
+                "c.gguf",
+                "--quant",
+                "TQ1_0",
+                "--granularity",
+                "row",
+                "--device-map",
+                "auto",
+            ],
+            "c.gguf (TQ1_0)",
+        ),
+        (
+            &[
+                "d.gguf",
+                "--granularity",
+                "32",
+                "--reference",
+                "abs-max",
+                "--scale",
+                "reference",
+            ],
+            "d.gguf (Q2_0)",
+        ),
+    ] {
+        let arguments = [arguments, &["--from-hf", "model"]].concat();
+        let output = run(&arguments, directory.path());
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
+        let shown = text(&output.stdout);
+        assert_eq!(shown.lines().next(), Some(first_line));
+        assert!(shown.contains("train it with t81-qat"), "{shown}");
+    }
+    let info = |name: &str| -> Value {
+        serde_json::from_slice(&run(&["info", name, "--json"], directory.path()).stdout).unwrap()
+    };
+    assert_eq!(
+        info("a.gguf")["metadata"]["t81.quantizer.granularity"],
+        "group:256"
+    );
+    assert_eq!(
+        info("b.gguf")["metadata"]["t81.quantizer.granularity"],
+        "group:64"
+    );
+    assert_eq!(
+        info("c.gguf")["metadata"]["t81.quantizer.granularity"],
+        "row"
+    );
+    assert_eq!(info("c.gguf")["types"]["TQ1_0"]["tensors"], 14);
+    assert_eq!(
+        info("d.gguf")["metadata"]["t81.quantizer.reference"],
+        "abs-max"
+    );
+    assert_eq!(info("d.gguf")["types"]["F16"]["tensors"], 15);
+
+    let both = run(
+        &["e.gguf", "--from-hf", "model", "--from-t81", "model"],
+        directory.path(),
+    );
+    assert_eq!(both.status.code(), Some(2));
+    let idle = run(
+        &["e.gguf", "--from-t81", "model", "--threshold", "0.5"],
+        directory.path(),
+    );
+    assert!(
+        text(&idle.stderr).contains("cannot be used with"),
+        "{}",
+        text(&idle.stderr)
+    );
+    let wrong = run(
+        &["e.gguf", "--from-hf", "model", "--threshold", "1.5"],
+        directory.path(),
+    );
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(
+        text(&wrong.stderr).contains("1.5"),
+        "{}",
+        text(&wrong.stderr)
     );
 }

@@ -119,7 +119,7 @@ proptest! {
             prop_assert_eq!(plan.tensor_type, read.info.tensor_type);
             prop_assert_eq!(&plan.dimensions, &read.info.dimensions);
             prop_assert_eq!(&bytes[..], read.bytes);
-            prop_assert!((file.header().data_start + read.info.offset) % file.header().alignment == 0);
+            prop_assert!((file.header().data_start + read.info.offset).is_multiple_of(file.header().alignment));
         }
     }
 }
