@@ -1,1 +1,0 @@
-//! Runnable recipes for T81

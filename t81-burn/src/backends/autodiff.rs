@@ -1,0 +1,43 @@
+//! The straight-through gradient: the derivative of the ternary value by the weight is taken as 1.
+
+use burn::backend::Autodiff;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::tensor::FloatTensor;
+
+use crate::ops::{TernaryOps, TernarySettings};
+
+#[derive(Debug)]
+struct StraightThrough;
+
+impl<B: TernaryOps> Backward<B, 1> for StraightThrough {
+    type State = ();
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        unary::<B, _>(ops.parents, ops.node, grads, |grad| grad);
+    }
+}
+
+impl<B: TernaryOps, C: CheckpointStrategy> TernaryOps for Autodiff<B, C> {
+    fn ternary_quantize(weight: FloatTensor<Self>, settings: TernarySettings) -> FloatTensor<Self> {
+        match StraightThrough
+            .prepare::<C>([weight.node()])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(preparation) => {
+                preparation.finish((), B::ternary_quantize(weight.into_primitive(), settings))
+            }
+            OpsKind::UnTracked(preparation) => {
+                preparation.finish(B::ternary_quantize(weight.into_primitive(), settings))
+            }
+        }
+    }
+}

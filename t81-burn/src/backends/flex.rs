@@ -1,0 +1,25 @@
+//! Flex keeps tensors in host memory: the quantizer reads the weight where it lies and writes the result once.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::{DType, TensorData};
+
+use crate::ops::{TernaryOps, TernarySettings, quantize_on_host};
+
+impl TernaryOps for Flex {
+    fn ternary_quantize(weight: FloatTensor<Self>, settings: TernarySettings) -> FloatTensor<Self> {
+        let dtype = weight.dtype();
+        if dtype != DType::F32 {
+            let data = quantize_on_host(weight.into_data(), dtype, &settings);
+            return FloatTensor::<Self>::from_data(data);
+        }
+        let weight = weight.to_contiguous();
+        let shape = weight.shape();
+        let values = weight
+            .as_slice::<f32>()
+            .expect("a contiguous F32 tensor is a slice of f32");
+        let mut output = vec![0.0; values.len()];
+        settings.apply(values, [shape[0], shape[1]], &mut output);
+        FloatTensor::<Self>::from_data(TensorData::new(output, shape))
+    }
+}

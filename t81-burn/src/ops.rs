@@ -1,0 +1,119 @@
+//! The one operation that T81 adds to Burn's backends: float weights in, ternary weights out.
+//!
+//! Burn dispatches a [`Tensor`] to its backend at run time; [`TernaryOps`] extends every backend with
+//! [`ternary_quantize`](TernaryOps::ternary_quantize). A backend that has a kernel of its own overrides it; any other
+//! one inherits the default body, which reads the weight to the host, calls the same [`Quantizer`] and uploads the
+//! result. Both give the same bits, since only `t81_core` turns floats into codes and scales.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
+use burn::tensor::{DType, Tensor, TensorData, read_sync};
+use t81_core::{Layout, Quantizer};
+
+/// What [`ternary_quantize`] does to a weight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TernarySettings {
+    /// The quantizer that the exporter will use, too.
+    pub quantizer: Quantizer,
+    /// Share of the ternary value in the result, 0..=1: `w + blend * (scale * code - w)`. 1 gives exactly
+    /// `scale * code`.
+    pub blend: f32,
+    /// Which axis of the weight holds the output features. Burn's `Linear` is [`Layout::InOut`].
+    pub layout: Layout,
+}
+
+impl TernarySettings {
+    /// Settings that give the exact ternary values of a Burn `Linear` weight (`[d_input, d_output]`).
+    pub fn new(quantizer: Quantizer) -> Self {
+        Self {
+            quantizer,
+            blend: 1.0,
+            layout: Layout::InOut,
+        }
+    }
+
+    /// `(rows, columns)` of the weight as `t81_core` counts them: output features, input features.
+    fn rows_and_columns(&self, shape: [usize; 2]) -> (usize, usize) {
+        match self.layout {
+            Layout::OutIn => (shape[0], shape[1]),
+            Layout::InOut => (shape[1], shape[0]),
+        }
+    }
+
+    /// Quantizes `weight` into `output`, both in the settings' layout.
+    ///
+    /// A weight that cannot be quantized (NaN, infinity, a scale beyond f16) gives NaN everywhere: an operation on a
+    /// backend has no way to return an error, and NaN makes the loss of that step NaN, which a training loop notices.
+    pub(crate) fn apply(&self, weight: &[f32], shape: [usize; 2], output: &mut [f32]) {
+        let (rows, columns) = self.rows_and_columns(shape);
+        let result =
+            self.quantizer
+                .fake_quantize(weight, rows, columns, self.layout, self.blend, output);
+        if result.is_err() {
+            output.fill(f32::NAN);
+        }
+    }
+}
+
+/// Burn's backends, extended by ternary quantization.
+#[backend_extension(
+    Autodiff,
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+)]
+pub trait TernaryOps: Backend {
+    /// Replaces a float weight by its ternary value.
+    ///
+    /// # Shapes
+    ///
+    /// - `weight`: `[d_input, d_output]`, or `[d_output, d_input]` with [`Layout::OutIn`]
+    /// - output: the same shape and dtype
+    ///
+    /// The gradient passes straight through (Bengio et al. 2013, <https://arxiv.org/abs/1308.3432>).
+    fn ternary_quantize(weight: FloatTensor<Self>, settings: TernarySettings) -> FloatTensor<Self> {
+        let device = weight.device();
+        let dtype = weight.dtype();
+        let data = read_sync(Self::float_into_data(weight))
+            .expect("the backend reads a weight back to the host synchronously");
+        Self::float_from_data(quantize_on_host(data, dtype, &settings), &device)
+    }
+}
+
+/// Quantizes host data of any float dtype, through f32.
+pub(crate) fn quantize_on_host(
+    data: TensorData,
+    dtype: DType,
+    settings: &TernarySettings,
+) -> TensorData {
+    let shape = data.shape().clone();
+    let dims = [shape[0], shape[1]];
+    let weight: Vec<f32> = data.iter::<f32>().collect();
+    let mut output = vec![0.0; weight.len()];
+    settings.apply(&weight, dims, &mut output);
+    TensorData::new(output, shape).convert_dtype(dtype)
+}
+
+/// Replaces a float weight by its ternary value; the gradient passes straight through.
+///
+/// # Shapes
+///
+/// - `weight`: `[d_input, d_output]`, or `[d_output, d_input]` with [`Layout::OutIn`]
+/// - output: the same shape
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use t81_burn::{TernarySettings, ternary_quantize};
+/// use t81_core::Quantizer;
+///
+/// let device = Device::default();
+/// let weight = Tensor::<2>::from_floats([[0.9, -0.1], [-1.1, 1.0]], &device);
+/// let ternary = ternary_quantize(weight, TernarySettings::new(Quantizer::bitnet()));
+/// // mean(|w|) = 0.775, as f16 0.7749; weights below half of it become 0.
+/// let values: Vec<f32> = ternary.into_data().try_into_vec().unwrap();
+/// assert_eq!(values, [0.774_902_34, 0.0, -0.774_902_34, 0.774_902_34]);
+/// ```
+pub fn ternary_quantize(weight: Tensor<2>, settings: TernarySettings) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::ternary_quantize(weight.into_dispatch(), settings))
+}
