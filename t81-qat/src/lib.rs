@@ -1,1 +1,33 @@
-//! Quantization-aware training of ternary language models
+//! Quantization-aware training of ternary language models: the `t81-qat` command as a library.
+//!
+//! A run takes a Hugging Face checkpoint of the llama family (or a fresh model), makes its `Linear` weights ternary by
+//! [`t81_burn::Ternary`], trains it with Burn's learner and writes a t81 directory with the very weights of the last
+//! forward pass, from which `t81-gguf` writes a file for llama.cpp.
+
+mod cli;
+mod command;
+mod data;
+mod device;
+mod error;
+mod evaluate;
+mod evaluation;
+mod export;
+mod interrupt;
+mod output;
+mod run;
+mod settings;
+mod source;
+mod summary;
+mod training;
+
+pub use cli::{
+    Cli, Command, DeviceChoice, EvaluateArguments, GranularityChoice, LearningRateType,
+    TrainArguments, WarmupType,
+};
+pub use command::{Run, run_command};
+pub use error::QatError;
+pub use evaluation::Evaluation;
+pub use interrupt::{INTERRUPTED, interrupt_flag};
+pub use settings::RunSettings;
+pub use summary::{Baseline, Sizes, Summary};
+pub use training::{EvaluationLine, QatModel, StepLine, StepOutput, StepState, TokenBatch};

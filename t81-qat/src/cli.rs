@@ -1,0 +1,387 @@
+//! The command line of `t81-qat`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
+use t81_core::{Granularity, Reference, ScaleRule};
+use t81_gguf::ExportType;
+
+/// Trains a language model with ternary weights and writes what was trained, bit for bit.
+#[derive(Debug, Parser)]
+#[command(
+    name = "t81-qat",
+    version,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:\n  \
+        A first run, without a network (a small model from scratch on generated stories, ending in a GGUF):\n    \
+        t81-qat tiny --dataset-name stories --output-dir ternary-stories --output-gguf ternary-stories.gguf\n  \
+        A checkpoint directory from the Hugging Face Hub, fine-tuned on a text file:\n    \
+        t81-qat path/to/SmolLM2-135M --dataset-name corpus.txt --output-dir ternary-smollm2 --max-steps 200\n  \
+        Go on after Ctrl-C:\n    \
+        t81-qat tiny --dataset-name stories --output-dir ternary-stories --resume\n  \
+        Perplexity of the result:\n    \
+        t81-qat evaluate ternary-stories --text held-out.txt"
+)]
+pub struct Cli {
+    /// What to do instead of training.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Training.
+    #[command(flatten)]
+    pub train: Option<TrainArguments>,
+}
+
+/// What `t81-qat` does besides training.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Perplexity of a t81 directory on a text, in the way of llama-perplexity.
+    Evaluate(EvaluateArguments),
+}
+
+/// Arguments of training.
+#[derive(Args, Clone, Debug)]
+#[command(next_line_help = false)]
+pub struct TrainArguments {
+    /// A Hugging Face checkpoint directory, or `tiny` or `small` for a fresh model.
+    #[arg(value_name = "MODEL")]
+    pub model: String,
+
+    /// `stories` (generated, no network) or a text file.
+    #[arg(
+        long,
+        value_name = "NAME",
+        help_heading = "Data",
+        required_unless_present = "train_file"
+    )]
+    pub dataset_name: Option<String>,
+    /// Configuration of a dataset that has several.
+    #[arg(long, value_name = "NAME", help_heading = "Data")]
+    pub dataset_config_name: Option<String>,
+    /// Text to train on, in place of the dataset's.
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    pub train_file: Option<PathBuf>,
+    /// Text to evaluate on [default: the last tenth of the training text].
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    pub validation_file: Option<PathBuf>,
+    /// Blocks to train on at most.
+    #[arg(long, value_name = "N", help_heading = "Data", value_parser = positive)]
+    pub max_train_samples: Option<usize>,
+    /// Blocks to evaluate on at most.
+    #[arg(long, value_name = "N", help_heading = "Data", default_value_t = 64, value_parser = positive)]
+    pub max_eval_samples: usize,
+    /// Tokens a block [default: 128 for `tiny`, 256 for `small`, else 512].
+    #[arg(long, value_name = "TOKENS", help_heading = "Data", value_parser = positive)]
+    pub block_size: Option<usize>,
+
+    /// Where the run is written; `metrics.jsonl`, checkpoints, `t81/` (the result), `summary.json`.
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub output_dir: PathBuf,
+    /// Replace an earlier run in the output directory.
+    #[arg(long, help_heading = "Output", conflicts_with = "resume")]
+    pub overwrite: bool,
+    /// Go on from the last checkpoint in the output directory.
+    #[arg(long, help_heading = "Output")]
+    pub resume: bool,
+    /// Also write the result as GGUF.
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
+    pub output_gguf: Option<PathBuf>,
+    /// Type of the ternary tensors in the GGUF [default: TQ2_0 where every row divides by 256, else Q2_0].
+    #[arg(long, value_name = "TYPE", help_heading = "Output")]
+    pub gguf_quant: Option<ExportType>,
+
+    /// Blocks that a device sees at once.
+    #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 8, value_parser = positive)]
+    pub per_device_train_batch_size: usize,
+    /// Batches an optimizer step sums up.
+    #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 1, value_parser = positive)]
+    pub gradient_accumulation_steps: usize,
+    /// Highest learning rate.
+    #[arg(long, value_name = "RATE", help_heading = "Training", default_value_t = 1e-3, value_parser = learning_rate)]
+    pub learning_rate: f64,
+    /// Passes over the training blocks.
+    #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 1.0, value_parser = positive_number)]
+    pub num_train_epochs: f64,
+    /// Optimizer steps, in place of --num-train-epochs.
+    #[arg(long, value_name = "N", help_heading = "Training", value_parser = positive)]
+    pub max_steps: Option<usize>,
+    /// How the learning rate falls after its warm-up.
+    #[arg(
+        long,
+        value_name = "TYPE",
+        help_heading = "Training",
+        default_value = "cosine"
+    )]
+    pub lr_scheduler_type: LearningRateType,
+    /// Optimizer steps in which the learning rate rises from 0 [default: 5 % of the steps].
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub warmup_steps: Option<usize>,
+    /// Decoupled weight decay of AdamW (matrices only).
+    #[arg(long, value_name = "DECAY", help_heading = "Training", default_value_t = 0.0, value_parser = non_negative_number)]
+    pub weight_decay: f64,
+    /// Norm that the gradient of all parameters together is clipped to; 0 for none.
+    #[arg(long, value_name = "NORM", help_heading = "Training", default_value_t = 1.0, value_parser = non_negative_number)]
+    pub max_grad_norm: f64,
+    /// Seed of the initial weights, the order of the blocks and stochastic rounding.
+    #[arg(
+        long,
+        value_name = "SEED",
+        help_heading = "Training",
+        default_value_t = 42
+    )]
+    pub seed: u64,
+    /// Where to compute.
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        help_heading = "Training",
+        default_value = "auto"
+    )]
+    pub device: DeviceChoice,
+    /// Optimizer steps between two progress lines.
+    #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 10, value_parser = positive)]
+    pub logging_steps: usize,
+    /// Optimizer steps between two evaluations [default: a tenth of the steps, at least 50].
+    #[arg(long, value_name = "N", help_heading = "Training", value_parser = positive)]
+    pub eval_steps: Option<usize>,
+    /// Optimizer steps between two checkpoints [default: a tenth of the steps, at least 50].
+    #[arg(long, value_name = "N", help_heading = "Training", value_parser = positive)]
+    pub save_steps: Option<usize>,
+    /// Checkpoints to keep.
+    #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 2, value_parser = positive)]
+    pub save_total_limit: usize,
+
+    /// Fraction of a group's reference magnitude below which a weight becomes 0.
+    #[arg(long, value_name = "T", help_heading = "Ternary", default_value_t = 0.7, value_parser = fraction)]
+    pub ternary_threshold: f32,
+    /// Keep a weight above the threshold with a probability that grows with its magnitude.
+    #[arg(long, help_heading = "Ternary")]
+    pub ternary_stochastic_rounding: bool,
+    /// Optimizer steps in which the threshold moves from 1.0 to --ternary-threshold.
+    #[arg(long, value_name = "N", help_heading = "Ternary", default_value_t = 0)]
+    pub ternary_warmup_steps: usize,
+    /// Curve of the threshold's warm-up.
+    #[arg(
+        long,
+        value_name = "CURVE",
+        help_heading = "Ternary",
+        default_value = "linear"
+    )]
+    pub ternary_warmup_type: WarmupType,
+    /// Optimizer steps in which the forward pass moves from float to ternary weights [default: 20 % of the steps].
+    #[arg(long, value_name = "N", help_heading = "Ternary")]
+    pub lambda_warmup_steps: Option<usize>,
+    /// Curve of the move from float to ternary weights.
+    #[arg(
+        long,
+        value_name = "CURVE",
+        help_heading = "Ternary",
+        default_value = "linear"
+    )]
+    pub lambda_warmup_type: WarmupType,
+    /// Which weights share a scale: auto, tensor, row, group:N. `auto` takes groups of 256 where every ternary row
+    /// divides by 256, else of 64.
+    #[arg(long, value_name = "G", help_heading = "Ternary", default_value = "auto", value_parser = granularity)]
+    pub granularity: GranularityChoice,
+    /// How a scale is computed: least-squares or reference.
+    #[arg(long, value_name = "RULE", help_heading = "Ternary", default_value_t = ScaleRule::LeastSquares)]
+    pub scale: ScaleRule,
+    /// What the threshold is a fraction of: abs-mean or abs-max.
+    #[arg(long, value_name = "REFERENCE", help_heading = "Ternary", default_value_t = Reference::AbsMean)]
+    pub reference: Reference,
+    /// Only `Linear` weights whose name matches become ternary.
+    #[arg(long, value_name = "REGEX", help_heading = "Ternary")]
+    pub include: Option<String>,
+    /// `Linear` weights whose name matches stay float.
+    #[arg(long, value_name = "REGEX", help_heading = "Ternary")]
+    pub exclude: Option<String>,
+}
+
+/// Arguments of `evaluate`.
+#[derive(Args, Clone, Debug)]
+pub struct EvaluateArguments {
+    /// A t81 directory, or the output directory of a run.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Text to evaluate on.
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    /// Tokens a window; the second half of each is scored.
+    #[arg(long, value_name = "TOKENS", default_value_t = 512, value_parser = positive)]
+    pub block_size: usize,
+    /// Windows to evaluate at most.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub max_windows: Option<usize>,
+    /// Write the logits of the first window as raw little-endian f32, [tokens, vocabulary].
+    #[arg(long, value_name = "FILE")]
+    pub logits_out: Option<PathBuf>,
+    /// Write the token ids of the first window, separated by spaces.
+    #[arg(long, value_name = "FILE")]
+    pub ids_out: Option<PathBuf>,
+}
+
+/// `--granularity`, which may leave the choice to the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GranularityChoice(pub Option<Granularity>);
+
+/// `--lr-scheduler-type`, by the names of `transformers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum LearningRateType {
+    /// Half a cosine wave down to a tenth of the highest rate.
+    Cosine,
+    /// In equal steps down to 0.
+    Linear,
+    /// Stays at the highest rate after the warm-up.
+    #[value(alias = "constant_with_warmup")]
+    Constant,
+}
+
+/// The curve of a warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WarmupType {
+    /// In equal steps.
+    Linear,
+    /// Half a cosine wave.
+    Cosine,
+    /// No warm-up: the final value from the start.
+    Constant,
+}
+
+/// `--device`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeviceChoice {
+    /// The best device that this build supports.
+    Auto,
+    /// Every core of the processor.
+    Cpu,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_string()),
+        Ok(value) => Ok(value),
+        Err(_) => Err("not a whole number".to_string()),
+    }
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        _ => Err("not a number".to_string()),
+    }
+}
+
+fn non_negative_number(text: &str) -> Result<f64, String> {
+    number(text).and_then(|value| match value {
+        value if value < 0.0 => Err("must not be negative".to_string()),
+        value => Ok(value),
+    })
+}
+
+fn positive_number(text: &str) -> Result<f64, String> {
+    number(text).and_then(|value| match value {
+        value if value <= 0.0 => Err("must be above 0".to_string()),
+        value => Ok(value),
+    })
+}
+
+fn learning_rate(text: &str) -> Result<f64, String> {
+    positive_number(text).and_then(|value| match value {
+        value if value > 1.0 => Err("must be at most 1".to_string()),
+        value => Ok(value),
+    })
+}
+
+fn fraction(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("must lie within 0..=1".to_string()),
+    }
+}
+
+fn granularity(text: &str) -> Result<GranularityChoice, String> {
+    if text == "auto" {
+        return Ok(GranularityChoice(None));
+    }
+    text.parse()
+        .map(|granularity| GranularityChoice(Some(granularity)))
+        .map_err(|_| "expected auto, tensor, row or group:N (N at least 1)".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_the_original_parse_by_name() {
+        let cli = Cli::parse_from([
+            "t81-qat",
+            "gpt2",
+            "--dataset-name",
+            "wikitext",
+            "--output-dir",
+            "ternary-gpt2",
+            "--per-device-train-batch-size",
+            "4",
+            "--learning-rate",
+            "5e-5",
+            "--max-train-samples",
+            "1000",
+            "--gradient-accumulation-steps",
+            "2",
+            "--num-train-epochs",
+            "3",
+            "--block-size",
+            "256",
+            "--dataset-config-name",
+            "wikitext-2-raw-v1",
+            "--ternary-threshold",
+            "0.45",
+            "--ternary-stochastic-rounding",
+            "--ternary-warmup-steps",
+            "500",
+        ]);
+        let train = cli.train.unwrap();
+        assert_eq!(train.model, "gpt2");
+        assert_eq!(train.per_device_train_batch_size, 4);
+        assert_eq!(train.learning_rate, 5e-5);
+        assert_eq!(train.max_train_samples, Some(1000));
+        assert_eq!(train.gradient_accumulation_steps, 2);
+        assert_eq!(train.num_train_epochs, 3.0);
+        assert_eq!(train.ternary_threshold, 0.45);
+        assert!(train.ternary_stochastic_rounding);
+        assert_eq!(train.ternary_warmup_steps, 500);
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for flags in [
+            ["--ternary-threshold", "1.5"],
+            ["--learning-rate", "-1"],
+            ["--block-size", "0"],
+            ["--granularity", "group:0"],
+            ["--max-grad-norm", "NaN"],
+        ] {
+            let mut line = vec![
+                "t81-qat",
+                "tiny",
+                "--dataset-name",
+                "stories",
+                "--output-dir",
+                "x",
+            ];
+            line.extend(flags);
+            assert!(Cli::try_parse_from(line).is_err(), "{flags:?}");
+        }
+    }
+}

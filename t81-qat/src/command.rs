@@ -1,0 +1,28 @@
+//! What the command line asks for.
+
+use crate::cli::{Cli, Command};
+use crate::error::QatError;
+use crate::evaluate;
+use crate::run;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// It did all that it was asked for.
+    Finished,
+    /// Ctrl-C stopped it; it saved and said how to resume.
+    Interrupted,
+}
+
+/// Does what `cli` asks for.
+///
+/// # Errors
+///
+/// Whatever stops it.
+pub fn run_command(cli: Cli) -> Result<Run, QatError> {
+    match (cli.command, cli.train) {
+        (Some(Command::Evaluate(arguments)), _) => evaluate::run(&arguments),
+        (None, Some(arguments)) => run::train(&arguments),
+        (None, None) => Ok(Run::Finished),
+    }
+}

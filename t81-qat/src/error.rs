@@ -1,0 +1,165 @@
+//! What can go wrong in a run.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// An error of training, evaluation or export.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum QatError {
+    /// A file could not be read or written.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// What was tried, as in "write".
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A checkpoint or t81 directory could not be used.
+    #[error(transparent)]
+    Hub(#[from] t81_hub::HubError),
+    /// The training or evaluation data could not be used.
+    #[error(transparent)]
+    Data(#[from] t81_datasets::DataError),
+    /// A weight could not be quantized.
+    #[error(transparent)]
+    Quantize(#[from] t81_burn::QuantizeWeightError),
+    /// The model's weights could not be loaded.
+    #[error("cannot load the weights from {}", directory.display())]
+    LoadWeights {
+        /// The checkpoint directory.
+        directory: PathBuf,
+        /// Which weight, and why.
+        source: t81_burn::models::llama::LoadWeightsError,
+    },
+    /// The model's configuration describes no model.
+    #[error("{} describes a model that cannot be built", path.display())]
+    Configuration {
+        /// The configuration.
+        path: PathBuf,
+        /// Why.
+        source: t81_burn::models::llama::LlamaConfigError,
+    },
+    /// The tokenizer has tokens without an embedding.
+    #[error(
+        "the tokenizer of {} has {tokenizer} tokens, its model embeds {model}: they do not belong together",
+        directory.display()
+    )]
+    Vocabulary {
+        /// The checkpoint directory.
+        directory: PathBuf,
+        /// Tokens of the tokenizer.
+        tokenizer: usize,
+        /// Rows of the embedding.
+        model: usize,
+    },
+    /// The architecture has no model to train.
+    #[error("{} describes an architecture that can be converted but not trained yet", path.display())]
+    Untrainable {
+        /// The configuration.
+        path: PathBuf,
+    },
+    /// `--include` or `--exclude` is no regular expression.
+    #[error("--{flag} is not a regular expression: {message}")]
+    Pattern {
+        /// The flag.
+        flag: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The selection leaves nothing to quantize.
+    #[error("no weight of the model is ternary; loosen --include and --exclude")]
+    NothingTernary,
+    /// The output directory holds an earlier run.
+    #[error(
+        "{} holds an earlier run; pass --resume to go on with it, --overwrite to replace it, or another --output-dir",
+        directory.display()
+    )]
+    RunExists {
+        /// The output directory.
+        directory: PathBuf,
+    },
+    /// The output directory holds something else.
+    #[error(
+        "{} exists and is not the output of a run; choose another --output-dir",
+        directory.display()
+    )]
+    NotARun {
+        /// The output directory.
+        directory: PathBuf,
+    },
+    /// There is nothing to resume.
+    #[error("{} holds no complete checkpoint to resume from; start without --resume", directory.display())]
+    NothingToResume {
+        /// The output directory.
+        directory: PathBuf,
+    },
+    /// The run to resume had other settings.
+    #[error(
+        "--resume with another {setting}: the run in {} has {before}, the command line asks for {now}",
+        directory.display()
+    )]
+    SettingsDiffer {
+        /// The output directory.
+        directory: PathBuf,
+        /// The setting that differs.
+        setting: String,
+        /// Its value in the run.
+        before: String,
+        /// Its value on the command line.
+        now: String,
+    },
+    /// A file of the run is damaged.
+    #[error("{} is damaged: {message}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The loss is no number any more.
+    #[error("the loss of optimizer step {step} is {loss}; {way_out}")]
+    NonFiniteLoss {
+        /// The optimizer step.
+        step: usize,
+        /// The loss.
+        loss: f64,
+        /// What the user can do.
+        way_out: String,
+    },
+    /// Burn's learner stopped on an error.
+    #[error("training stopped at optimizer step {step}: {message}")]
+    Training {
+        /// Optimizer steps done.
+        step: usize,
+        /// What happened.
+        message: String,
+    },
+    /// An evaluation could not be finished.
+    #[error("evaluation stopped: {message}")]
+    Evaluation {
+        /// What happened.
+        message: String,
+    },
+    /// The GGUF could not be written.
+    #[error(transparent)]
+    Gguf(#[from] t81_gguf::GgufError),
+}
+
+impl QatError {
+    /// Attaches what was tried and where to an I/O error.
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File {
+            action,
+            path,
+            source,
+        }
+    }
+}

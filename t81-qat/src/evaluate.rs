@@ -1,0 +1,101 @@
+//! `t81-qat evaluate`: perplexity of a t81 directory, comparable with llama-perplexity.
+
+use std::fs;
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use t81_burn::models::llama::Llama;
+use t81_datasets::{evaluation_windows, load_tokenizer, read_text, tokenize_text};
+use t81_hub::{HubError, T81Directory, T81Tensor};
+
+use crate::cli::EvaluateArguments;
+use crate::command::Run;
+use crate::device::workers;
+use crate::error::QatError;
+use crate::evaluation::evaluate_windows;
+use crate::source::decoder_config;
+use crate::training::QatModel;
+
+pub(crate) fn run(arguments: &EvaluateArguments) -> Result<Run, QatError> {
+    let directory = T81Directory::open(&arguments.directory)?;
+    let device = Device::flex();
+    let decoder = load_decoder(&directory, &device)?;
+    let tokenizer = load_tokenizer(directory.directory())?;
+    let mut tokens = tokenize_text(&tokenizer, &read_text(&arguments.text)?)?;
+    let first_token = beginning_of_sequence(directory.directory())?;
+    if let Some(token) = first_token {
+        tokens.insert(0, token);
+    }
+    let windows: Vec<Vec<u32>> = evaluation_windows(&tokens, arguments.block_size)?
+        .take(arguments.max_windows.unwrap_or(usize::MAX))
+        .map(|window| {
+            let mut window = window.to_vec();
+            if let Some(token) = first_token {
+                window[0] = token;
+            }
+            window
+        })
+        .collect();
+
+    if let Some(path) = &arguments.ids_out {
+        let ids: Vec<String> = windows[0].iter().map(u32::to_string).collect();
+        fs::write(path, ids.join(" ") + "\n").map_err(QatError::file("write", path))?;
+    }
+    if let Some(path) = &arguments.logits_out {
+        write_logits(path, &decoder, &windows[0], &device)?;
+    }
+    let workers = workers(&device, windows.len(), &decoder);
+    let model = QatModel::new(decoder, 0.0);
+    let evaluation = evaluate_windows(&model, &windows, &workers)?;
+    println!(
+        "perplexity {:.4}  loss {:.6}  windows {}  scored tokens {}",
+        evaluation.perplexity(),
+        evaluation.loss,
+        windows.len(),
+        evaluation.tokens
+    );
+    Ok(Run::Finished)
+}
+
+/// The decoder with the exact ternary weights of `directory`.
+pub(crate) fn load_decoder(directory: &T81Directory, device: &Device) -> Result<Llama, QatError> {
+    let config = decoder_config(&directory.config().architecture, directory.directory())?;
+    config
+        .init(device)
+        .load_weights(|name| {
+            Ok::<_, HubError>(match directory.get(name)? {
+                T81Tensor::Ternary(matrix) => {
+                    (vec![matrix.rows(), matrix.columns()], matrix.dequantize())
+                }
+                T81Tensor::Dense(tensor) => (tensor.shape.clone(), tensor.to_f32()),
+            })
+        })
+        .map_err(|source| QatError::LoadWeights {
+            directory: directory.directory().to_path_buf(),
+            source,
+        })
+}
+
+/// The token that llama.cpp puts before a text, if the tokenizer asks for one.
+fn beginning_of_sequence(directory: &Path) -> Result<Option<u32>, QatError> {
+    let tokenizer = t81_hub::Tokenizer::open(directory)?;
+    if !tokenizer.adds_bos() {
+        return Ok(None);
+    }
+    let name = tokenizer.settings.bos_token.as_deref();
+    Ok(name.and_then(|name| tokenizer.token_id(name)))
+}
+
+fn write_logits(
+    path: &Path,
+    decoder: &Llama,
+    window: &[u32],
+    device: &Device,
+) -> Result<(), QatError> {
+    let ids: Vec<i32> = window.iter().map(|&id| id as i32).collect();
+    let shape = [1, ids.len()];
+    let tokens = Tensor::from_data(TensorData::new(ids, shape), device);
+    let logits = decoder.forward(tokens).into_data();
+    let bytes: Vec<u8> = logits.iter::<f32>().flat_map(f32::to_le_bytes).collect();
+    fs::write(path, bytes).map_err(QatError::file("write", path))
+}

@@ -1,0 +1,23 @@
+//! The `t81-qat` command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use t81_qat::{Cli, INTERRUPTED, Run, run_command};
+
+fn main() -> ExitCode {
+    match run_command(Cli::parse()) {
+        Ok(Run::Finished) => ExitCode::SUCCESS,
+        Ok(Run::Interrupted) => ExitCode::from(INTERRUPTED),
+        Err(error) => {
+            let mut message = format!("error: {error}");
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                message.push_str(&format!(": {error}"));
+                cause = error.source();
+            }
+            eprintln!("{}", message.replace('\n', " "));
+            ExitCode::FAILURE
+        }
+    }
+}

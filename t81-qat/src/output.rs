@@ -1,0 +1,157 @@
+//! The output directory of a run.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::error::QatError;
+use crate::settings::RunSettings;
+use crate::training::WarmupDecay;
+
+/// The files of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct OutputDirectory {
+    directory: PathBuf,
+}
+
+impl OutputDirectory {
+    /// Checks that a run may be written to `directory`, without touching it.
+    pub(crate) fn check(directory: &Path, overwrite: bool, resume: bool) -> Result<Self, QatError> {
+        let output = Self {
+            directory: directory.to_path_buf(),
+        };
+        let is_run = output.settings().is_file();
+        if resume {
+            return if is_run {
+                Ok(output)
+            } else {
+                Err(QatError::NothingToResume {
+                    directory: directory.to_path_buf(),
+                })
+            };
+        }
+        if is_run && !overwrite {
+            return Err(QatError::RunExists {
+                directory: directory.to_path_buf(),
+            });
+        }
+        let entries = match fs::read_dir(directory) {
+            Ok(mut entries) => entries.next().is_some(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) => return Err(QatError::file("read", directory)(error)),
+        };
+        if entries && !is_run {
+            return Err(QatError::NotARun {
+                directory: directory.to_path_buf(),
+            });
+        }
+        Ok(output)
+    }
+
+    /// Starts a run: creates the directory, drops the checkpoints of the one before. Its `t81` folder stays until the
+    /// new one is complete.
+    pub(crate) fn start(&self, settings: &RunSettings) -> Result<(), QatError> {
+        fs::create_dir_all(&self.directory).map_err(QatError::file("create", &self.directory))?;
+        self.write_json("settings.json", settings)?;
+        let checkpoints = self.directory.join("checkpoints");
+        match fs::remove_dir_all(&checkpoints) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(QatError::file("remove", checkpoints)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the schedules of the whole run as a table.
+    pub(crate) fn write_schedule(
+        &self,
+        settings: &RunSettings,
+        rates: &WarmupDecay,
+    ) -> Result<(), QatError> {
+        let mut table = String::from("step,learning_rate,threshold,lambda\n");
+        for step in 0..settings.total_steps {
+            table.push_str(&format!(
+                "{step},{:e},{},{}\n",
+                rates.rate_at(step),
+                settings.schedule.threshold.value_at(step),
+                settings.schedule.blend.value_at(step)
+            ));
+        }
+        self.write("schedule.csv", table.as_bytes())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(crate) fn settings(&self) -> PathBuf {
+        self.directory.join("settings.json")
+    }
+
+    pub(crate) fn metrics(&self) -> PathBuf {
+        self.directory.join("metrics.jsonl")
+    }
+
+    pub(crate) fn baseline(&self) -> PathBuf {
+        self.directory.join("baseline.json")
+    }
+
+    pub(crate) fn t81(&self) -> PathBuf {
+        self.directory.join("t81")
+    }
+
+    /// Writes `value` to the file `name`, whole or not at all.
+    pub(crate) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), QatError> {
+        let mut text = serde_json::to_vec_pretty(value)
+            .map_err(std::io::Error::other)
+            .map_err(QatError::file("write", self.directory.join(name)))?;
+        text.push(b'\n');
+        self.write(name, &text)
+    }
+
+    fn write(&self, name: &str, contents: &[u8]) -> Result<(), QatError> {
+        let path = self.directory.join(name);
+        tempfile::NamedTempFile::new_in(&self.directory)
+            .and_then(|mut file| {
+                file.write_all(contents)?;
+                file.as_file().sync_all()?;
+                file.persist(&path).map_err(|error| error.error)
+            })
+            .map(drop)
+            .map_err(QatError::file("write", &path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_peoples_folders_are_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run");
+        OutputDirectory::check(&path, false, false).unwrap();
+        assert!(!path.exists());
+        fs::create_dir(&path).unwrap();
+        OutputDirectory::check(&path, false, false).unwrap();
+        fs::write(path.join("thesis.txt"), "mine").unwrap();
+        for overwrite in [false, true] {
+            let error = OutputDirectory::check(&path, overwrite, false).unwrap_err();
+            assert!(matches!(error, QatError::NotARun { .. }));
+        }
+        let error = OutputDirectory::check(&path, false, true).unwrap_err();
+        assert!(matches!(error, QatError::NothingToResume { .. }));
+    }
+
+    #[test]
+    fn an_earlier_run_needs_a_word() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("settings.json"), "{}").unwrap();
+        let error = OutputDirectory::check(directory.path(), false, false).unwrap_err();
+        assert!(matches!(error, QatError::RunExists { .. }));
+        OutputDirectory::check(directory.path(), true, false).unwrap();
+        OutputDirectory::check(directory.path(), false, true).unwrap();
+    }
+}

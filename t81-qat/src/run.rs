@@ -1,0 +1,382 @@
+//! A training run from the command line to the files.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
+use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
+use burn::optim::{AdamWConfig, ModuleOptimizer, OptimizerRecord};
+use burn::store::ModuleRecord;
+use burn::tensor::{Device, Tensor};
+use burn::train::logger::InMemoryMetricLogger;
+use burn::train::metric::LearningRateMetric;
+use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
+use t81_burn::models::llama::Llama;
+use t81_burn::{Ternary, TernaryReport, TernaryScheduler};
+use t81_gguf::ExportOptions;
+use t81_hub::T81Directory;
+
+use crate::cli::TrainArguments;
+use crate::command::Run;
+use crate::data::Data;
+use crate::device::workers;
+use crate::error::QatError;
+use crate::evaluation::evaluate;
+use crate::export::write_t81_directory;
+use crate::interrupt::interrupt_flag;
+use crate::output::OutputDirectory;
+use crate::settings::RunSettings;
+use crate::source::Source;
+use crate::summary::{Baseline, Sizes, Summary};
+use crate::training::{
+    Cadence, CheckpointDirectory, EvaluationLoader, MODEL, OPTIMIZER, Outcome, QatModel,
+    QatStrategy, Quantity, Reporter, RunState, SCHEDULER, SaveAlways, SilentRenderer, TokenMetric,
+    TrainLoader, dashboard, short,
+};
+
+/// AdamW's decay rates and epsilon, as language models are trained.
+const BETAS: (f32, f32) = (0.9, 0.95);
+const EPSILON: f32 = 1e-8;
+
+/// Trains as `arguments` say.
+pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
+    let output =
+        OutputDirectory::check(&arguments.output_dir, arguments.overwrite, arguments.resume)?;
+    if let Some(gguf) = &arguments.output_gguf {
+        t81_gguf::check_output(gguf, arguments.overwrite || arguments.resume)?;
+    }
+    let source = Source::open(&arguments.model)?;
+    let block_size = arguments
+        .block_size
+        .unwrap_or_else(|| source.default_block_size());
+    let data = Data::load(arguments, &source, block_size)?;
+    let settings =
+        RunSettings::resolve(arguments, block_size, data.train_samples, data.eval_samples);
+    let checkpoints = CheckpointDirectory::new(output.path(), arguments.save_total_limit);
+    let start = if arguments.resume {
+        RunSettings::read(&output.settings())?.check_resumed(&settings, output.path())?;
+        checkpoints.latest()?.unwrap_or_default()
+    } else {
+        RunState::default()
+    };
+
+    let device = Device::flex();
+    device.seed(settings.seed);
+    let float = source.decoder(&device)?;
+    let mut ternary = Ternary::new(settings.quantizer.clone())
+        .with_schedule(&settings.schedule)
+        .with_selection(settings.selection()?);
+    if settings.auto_granularity {
+        ternary = ternary.with_auto_granularity();
+    }
+    let (decoder, report) = ternary.apply(float.clone());
+    if report.ternary.is_empty() {
+        return Err(QatError::NothingTernary);
+    }
+    if !arguments.resume {
+        output.start(&settings)?;
+    }
+    println!("{}: {report}", source.name);
+    println!(
+        "{} steps of {} blocks of {} tokens; {} blocks to train on, {} to evaluate on",
+        settings.total_steps,
+        settings.per_device_train_batch_size * settings.gradient_accumulation_steps,
+        block_size,
+        data.train_samples,
+        data.eval_samples
+    );
+    let mut session = Session {
+        arguments,
+        output,
+        source,
+        settings,
+        checkpoints,
+        device,
+        ternary,
+        report,
+    };
+    let evaluation = EvaluationLoader {
+        blocks: data.evaluation.clone(),
+        samples: data.eval_samples,
+        batch_size: session.settings.per_device_train_batch_size,
+    };
+    let baseline = session.baseline(start, float, &decoder, &evaluation)?;
+    let (decoder, outcome, reporter) = session.learn(start, decoder, &data, evaluation)?;
+    if let Some(error) = outcome.error {
+        return Err(error);
+    }
+    if outcome.interrupted {
+        println!(
+            "Stopped after step {} of {}. Go on with the same command and --resume.",
+            outcome.state.step, session.settings.total_steps
+        );
+        return Ok(Run::Interrupted);
+    }
+    session.finish(baseline, &decoder, outcome.state, &reporter)?;
+    Ok(Run::Finished)
+}
+
+struct Session<'a> {
+    arguments: &'a TrainArguments,
+    output: OutputDirectory,
+    source: Source,
+    settings: RunSettings,
+    checkpoints: CheckpointDirectory,
+    device: Device,
+    ternary: Ternary,
+    report: TernaryReport,
+}
+
+impl Session<'_> {
+    /// Perplexities before the first update; from the file when the run is resumed.
+    fn baseline(
+        &self,
+        start: RunState,
+        float: Llama,
+        ternary: &Llama,
+        evaluation: &EvaluationLoader,
+    ) -> Result<Baseline, QatError> {
+        let path = self.output.baseline();
+        if self.arguments.resume && path.exists() && start.step > 0 {
+            let text = fs::read_to_string(&path).map_err(QatError::file("read", &path))?;
+            return serde_json::from_str(&text).map_err(|error| QatError::Damaged {
+                path,
+                message: error.to_string(),
+            });
+        }
+        let workers = workers(&self.device, evaluation.samples, &float);
+        let perplexity = |decoder: Llama| -> Result<f64, QatError> {
+            let model = QatModel::new(decoder, 0.0);
+            Ok(evaluate(&model, evaluation, &workers)?.perplexity())
+        };
+        let mut baseline = Baseline::default();
+        if self.source.checkpoint.is_some() {
+            let value = perplexity(float)?;
+            println!("float model: perplexity {}", short(value));
+            baseline.float_perplexity = Some(value);
+        }
+        self.ternary
+            .handle()
+            .set_step(&self.settings.schedule, self.settings.total_steps);
+        baseline.ternary_perplexity = perplexity(ternary.valid())?;
+        self.ternary.handle().set_step(&self.settings.schedule, 0);
+        println!(
+            "ternary, before training: perplexity {}",
+            short(baseline.ternary_perplexity)
+        );
+        self.output.write_json("baseline.json", &baseline)?;
+        Ok(baseline)
+    }
+
+    /// Runs Burn's learner from `start` to the end or an interruption.
+    fn learn(
+        &mut self,
+        start: RunState,
+        decoder: Llama,
+        data: &Data,
+        evaluation: EvaluationLoader,
+    ) -> Result<(Llama, Outcome, Reporter), QatError> {
+        let settings = &self.settings;
+        let rates = settings.learning_rates();
+        self.output.write_schedule(settings, &rates)?;
+        let mut model = QatModel::new(decoder.train(), settings.max_grad_norm);
+        let mut scheduler =
+            TernaryScheduler::new(rates, settings.schedule, self.ternary.handle().clone());
+        let mut optimizer = optimizer(&model, settings.weight_decay as f32);
+        if start.step > 0 {
+            println!("resuming after step {}", start.step);
+            model = self.restore(start.step, model, &mut optimizer, &mut scheduler)?;
+        }
+
+        let interrupter = Interrupter::new();
+        let dashboard = dashboard(&interrupter);
+        let reporter = Reporter::open(
+            &self.output.metrics(),
+            start.step,
+            settings.total_steps,
+            dashboard.is_none(),
+        )?;
+        let step_blocks =
+            settings.per_device_train_batch_size * settings.gradient_accumulation_steps;
+        let train = Arc::new(TrainLoader {
+            blocks: data.train.clone(),
+            samples: settings.train_samples,
+            batch_size: settings.per_device_train_batch_size,
+            seed: settings.seed,
+            start: (start.step * step_blocks).min(settings.total_blocks),
+            end: settings.total_blocks,
+        });
+        let tenth = (settings.total_steps / 10).max(50);
+        let strategy = Arc::new(QatStrategy {
+            devices: workers(
+                &self.device.clone().autodiff(),
+                settings.per_device_train_batch_size,
+                &model,
+            ),
+            cadence: Cadence {
+                total_steps: settings.total_steps,
+                accumulation: settings.gradient_accumulation_steps,
+                eval_steps: self.arguments.eval_steps.unwrap_or(tenth),
+                save_steps: self.arguments.save_steps.unwrap_or(tenth),
+                logging_steps: self.arguments.logging_steps,
+            },
+            start,
+            ternary: self.ternary.clone(),
+            report: self.report.clone(),
+            evaluation: evaluation.clone(),
+            checkpoints: self.checkpoints.clone(),
+            interrupt: interrupt_flag(),
+            reporter: Mutex::new(reporter),
+            outcome: Mutex::default(),
+        });
+        let training = SupervisedTraining::new(self.output.path(), train, Arc::new(evaluation))
+            .with_training_strategy(TrainingStrategy::Custom(strategy.clone()))
+            .with_interrupter(interrupter)
+            .with_application_logger(None)
+            .with_metric_logger(InMemoryMetricLogger::default())
+            .renderer(dashboard.unwrap_or_else(|| Box::new(SilentRenderer)))
+            .with_checkpointing_strategy(SaveAlways)
+            .with_custom_checkpointers(
+                self.checkpoints.checkpointer(MODEL),
+                self.checkpoints.checkpointer(OPTIMIZER),
+                self.checkpoints.checkpointer(SCHEDULER),
+            )
+            .metric_train_numeric(LearningRateMetric::new())
+            .metrics((
+                TokenMetric::new(Quantity::Loss),
+                TokenMetric::new(Quantity::Perplexity),
+                TokenMetric::new(Quantity::Threshold),
+                TokenMetric::new(Quantity::Lambda),
+            ));
+        let result = training.launch(Learner::new(model, optimizer, scheduler));
+        let stopped = || QatError::Training {
+            step: start.step,
+            message: "the training loop panicked".to_string(),
+        };
+        let strategy = Arc::into_inner(strategy).ok_or_else(stopped)?;
+        let outcome = strategy.outcome.into_inner().map_err(|_| stopped())?;
+        let reporter = strategy.reporter.into_inner().map_err(|_| stopped())?;
+        Ok((result.model.decoder, outcome, reporter))
+    }
+
+    /// Loads the checkpoint at `step` into the learner's parts.
+    fn restore(
+        &self,
+        step: usize,
+        model: QatModel,
+        optimizer: &mut ModuleOptimizer,
+        scheduler: &mut TernaryScheduler,
+    ) -> Result<QatModel, QatError> {
+        let damaged = |path: &Path, error: &dyn std::fmt::Display| QatError::Damaged {
+            path: path.to_path_buf(),
+            message: error.to_string(),
+        };
+        let path = self.checkpoints.part(step, MODEL);
+        let model = ModuleRecord::load(&path)
+            .and_then(|record| model.try_load_record(record))
+            .map_err(|error| damaged(&path, &error))?;
+        let path = self.checkpoints.part(step, OPTIMIZER);
+        let record = OptimizerRecord::load(&path).map_err(|error| damaged(&path, &error))?;
+        *optimizer = optimizer.clone().load_record(record);
+        let path = self.checkpoints.part(step, SCHEDULER);
+        let record = LrSchedulerRecord::load(&path).map_err(|error| damaged(&path, &error))?;
+        scheduler.load_record(record);
+        Ok(model)
+    }
+
+    /// Writes the t81 directory, the GGUF and the summary.
+    fn finish(
+        &self,
+        before: Baseline,
+        decoder: &Llama,
+        state: RunState,
+        reporter: &Reporter,
+    ) -> Result<(), QatError> {
+        let Some(last) = reporter.evaluations().last() else {
+            return Err(QatError::Training {
+                step: state.step,
+                message: "the run ended without an evaluation".to_string(),
+            });
+        };
+        let training = serde_json::json!({
+            "steps": state.step,
+            "tokens": state.tokens,
+            "eval_loss": last.eval_loss,
+            "settings": self.settings,
+        });
+        let t81 = write_t81_directory(
+            &self.output.t81(),
+            decoder,
+            &self.ternary,
+            &self.report,
+            &self.source,
+            training,
+        )?;
+        let directory = T81Directory::open(&t81)?;
+        let statistics = &directory.metadata().statistics;
+        let mut summary = Summary {
+            tool_version: env!("CARGO_PKG_VERSION").to_string(),
+            before,
+            perplexity: last.eval_loss.exp(),
+            loss: last.eval_loss,
+            eval_tokens: last.eval_tokens,
+            sparsity: statistics.sparsity,
+            ternary_weights: self.report.ternary_weights(),
+            float_parameters: self.report.kept_weights(),
+            bits_per_ternary_weight: statistics.bits_per_weight,
+            bytes: Sizes {
+                float32: 4 * decoder.num_params() as u64,
+                t81: statistics.stored_bytes,
+                gguf: None,
+            },
+            steps: state.step,
+            tokens: state.tokens,
+            seconds: state.seconds,
+            settings: self.settings.clone(),
+        };
+        println!("{}: the ternary model", t81.display());
+        if let Some(gguf) = &self.arguments.output_gguf {
+            let options = ExportOptions {
+                quant: self.arguments.gguf_quant,
+                overwrite: self.arguments.overwrite || self.arguments.resume,
+                ..ExportOptions::default()
+            };
+            let export = t81_gguf::export_t81(&directory, gguf, &options)?;
+            println!("{export}");
+            summary.bytes.gguf = fs::metadata(gguf).ok().map(|file| file.len());
+        }
+        self.output.write_json("summary.json", &summary)?;
+        println!("{summary}");
+        Ok(())
+    }
+}
+
+/// AdamW whose weight decay spares vectors (norms and biases).
+fn optimizer(model: &QatModel, weight_decay: f32) -> ModuleOptimizer {
+    let config = AdamWConfig::new()
+        .with_beta_1(BETAS.0)
+        .with_beta_2(BETAS.1)
+        .with_epsilon(EPSILON);
+    let vectors = vector_parameters(model);
+    let optimizer = config.clone().with_weight_decay(weight_decay).init();
+    if weight_decay == 0.0 || vectors.is_empty() {
+        return optimizer;
+    }
+    let spared = config.with_weight_decay(0.0).build();
+    optimizer.with_group(ParamGroup::from_ids(vectors), spared, None)
+}
+
+fn vector_parameters(model: &QatModel) -> Vec<ParamId> {
+    struct Vectors(Vec<ParamId>);
+    impl ModuleVisitor for Vectors {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if D == 1 {
+                self.0.push(param.id);
+            }
+        }
+    }
+    let mut vectors = Vectors(Vec::new());
+    model.visit(&mut vectors);
+    vectors.0
+}

@@ -1,0 +1,271 @@
+//! The settings of a run, resolved, as `settings.json` keeps them.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use t81_burn::{Ramp, RampShape, Selection, TernarySchedule};
+use t81_core::{Quantizer, Rounding};
+
+use crate::cli::{LearningRateType, TrainArguments, WarmupType};
+use crate::error::QatError;
+use crate::training::WarmupDecay;
+
+/// Share of the steps in which the forward pass moves from float to ternary weights.
+const BLEND_WARMUP: f64 = 0.2;
+/// Share of the steps in which the learning rate rises.
+const LEARNING_RATE_WARMUP: f64 = 0.05;
+
+/// Everything that decides what a run computes. Two runs with equal settings see the same batches, schedules and updates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSettings {
+    /// `MODEL` of the command line.
+    pub model: String,
+    /// `--dataset-name`, or the training file.
+    pub dataset: String,
+    /// `--validation-file`.
+    pub validation_file: Option<String>,
+    /// Tokens a block.
+    pub block_size: usize,
+    /// Training blocks.
+    pub train_samples: usize,
+    /// Evaluation blocks.
+    pub eval_samples: usize,
+    /// Blocks a batch.
+    pub per_device_train_batch_size: usize,
+    /// Batches an optimizer step.
+    pub gradient_accumulation_steps: usize,
+    /// Optimizer steps.
+    pub total_steps: usize,
+    /// Blocks that the run sees, counting repetitions.
+    pub total_blocks: usize,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Fall of the learning rate.
+    pub lr_scheduler_type: LearningRateType,
+    /// Optimizer steps in which the learning rate rises.
+    pub warmup_steps: usize,
+    /// Decoupled weight decay of matrices.
+    pub weight_decay: f64,
+    /// Norm that the gradient is clipped to; 0 for none.
+    pub max_grad_norm: f64,
+    /// Seed of weights, order and stochastic rounding.
+    pub seed: u64,
+    /// The quantizer, but for an automatic granularity.
+    pub quantizer: Quantizer,
+    /// Whether the granularity follows from the model.
+    pub auto_granularity: bool,
+    /// Warm-up of threshold and blend.
+    pub schedule: TernarySchedule,
+    /// `--include`.
+    pub include: Option<String>,
+    /// `--exclude`.
+    pub exclude: Option<String>,
+}
+
+impl RunSettings {
+    /// Resolves the command line for `train_samples` and `eval_samples` blocks of data.
+    pub(crate) fn resolve(
+        arguments: &TrainArguments,
+        block_size: usize,
+        train_samples: usize,
+        eval_samples: usize,
+    ) -> Self {
+        let step_blocks =
+            arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps;
+        let total_blocks = match arguments.max_steps {
+            Some(steps) => steps * step_blocks,
+            None => ((arguments.num_train_epochs * train_samples as f64).round() as usize).max(1),
+        };
+        let total_steps = total_blocks.div_ceil(step_blocks);
+        let share = |share: f64| (share * total_steps as f64).round() as usize;
+        let blend_steps = arguments
+            .lambda_warmup_steps
+            .unwrap_or_else(|| share(BLEND_WARMUP));
+        let rounding = if arguments.ternary_stochastic_rounding {
+            Rounding::Stochastic {
+                seed: arguments.seed,
+            }
+        } else {
+            Rounding::Deterministic
+        };
+        let granularity = arguments.granularity.0;
+        let quantizer = Quantizer::new(
+            granularity.unwrap_or(t81_core::Granularity::Tensor),
+            arguments.ternary_threshold,
+        )
+        .expect("the command line checked the threshold")
+        .with_reference(arguments.reference)
+        .with_scale(arguments.scale)
+        .with_rounding(rounding);
+        Self {
+            model: arguments.model.clone(),
+            dataset: dataset_label(arguments),
+            validation_file: arguments
+                .validation_file
+                .as_ref()
+                .map(|path| path.display().to_string()),
+            block_size,
+            train_samples,
+            eval_samples,
+            per_device_train_batch_size: arguments.per_device_train_batch_size,
+            gradient_accumulation_steps: arguments.gradient_accumulation_steps,
+            total_steps,
+            total_blocks,
+            learning_rate: arguments.learning_rate,
+            lr_scheduler_type: arguments.lr_scheduler_type,
+            warmup_steps: arguments
+                .warmup_steps
+                .unwrap_or_else(|| share(LEARNING_RATE_WARMUP)),
+            weight_decay: arguments.weight_decay,
+            max_grad_norm: arguments.max_grad_norm,
+            seed: arguments.seed,
+            quantizer,
+            auto_granularity: granularity.is_none(),
+            schedule: TernarySchedule {
+                threshold: Ramp::new(
+                    shape(arguments.ternary_warmup_type),
+                    1.0,
+                    arguments.ternary_threshold,
+                    arguments.ternary_warmup_steps,
+                ),
+                blend: Ramp::new(shape(arguments.lambda_warmup_type), 0.0, 1.0, blend_steps),
+            },
+            include: arguments.include.clone(),
+            exclude: arguments.exclude.clone(),
+        }
+    }
+
+    /// The learning-rate schedule from step 0.
+    pub(crate) fn learning_rates(&self) -> WarmupDecay {
+        WarmupDecay {
+            kind: self.lr_scheduler_type,
+            highest: self.learning_rate,
+            warmup_steps: self.warmup_steps,
+            total_steps: self.total_steps,
+            step: 0,
+        }
+    }
+
+    /// Which weights become ternary.
+    pub(crate) fn selection(&self) -> Result<Selection, QatError> {
+        let mut selection = Selection::default();
+        if let Some(pattern) = &self.include {
+            selection = selection
+                .include(pattern)
+                .map_err(|error| pattern_error("include", &error.to_string()))?;
+        }
+        if let Some(pattern) = &self.exclude {
+            selection = selection
+                .exclude(pattern)
+                .map_err(|error| pattern_error("exclude", &error.to_string()))?;
+        }
+        Ok(selection)
+    }
+
+    /// Reads `settings.json`.
+    pub(crate) fn read(path: &Path) -> Result<Self, QatError> {
+        let text = std::fs::read_to_string(path).map_err(QatError::file("read", path))?;
+        serde_json::from_str(&text).map_err(|error| QatError::Damaged {
+            path: path.to_path_buf(),
+            message: error.to_string(),
+        })
+    }
+
+    /// Checks that the run in `directory`, whose settings these are, is continued with the same ones.
+    pub(crate) fn check_resumed(&self, now: &Self, directory: &Path) -> Result<(), QatError> {
+        let (before, now) = (fields(self), fields(now));
+        for (setting, value) in &before {
+            if now.get(setting) != Some(value) {
+                return Err(QatError::SettingsDiffer {
+                    directory: directory.to_path_buf(),
+                    setting: setting.clone(),
+                    before: value.to_string(),
+                    now: now.get(setting).map_or_else(String::new, Value::to_string),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the run trains on, as the user named it.
+fn dataset_label(arguments: &TrainArguments) -> String {
+    match (&arguments.train_file, &arguments.dataset_name) {
+        (Some(file), _) => file.display().to_string(),
+        (None, Some(name)) => name.clone(),
+        (None, None) => String::new(),
+    }
+}
+
+fn fields(settings: &RunSettings) -> serde_json::Map<String, Value> {
+    match serde_json::to_value(settings) {
+        Ok(Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    }
+}
+
+fn shape(kind: WarmupType) -> RampShape {
+    match kind {
+        WarmupType::Linear => RampShape::Linear,
+        WarmupType::Cosine => RampShape::Cosine,
+        WarmupType::Constant => RampShape::Constant,
+    }
+}
+
+fn pattern_error(flag: &'static str, message: &str) -> QatError {
+    QatError::Pattern {
+        flag,
+        message: message.lines().last().unwrap_or_default().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    fn settings(flags: &[&str]) -> RunSettings {
+        let mut line = vec![
+            "t81-qat",
+            "tiny",
+            "--dataset-name",
+            "stories",
+            "--output-dir",
+            "x",
+        ];
+        line.extend(flags);
+        RunSettings::resolve(&Cli::parse_from(line).train.unwrap(), 128, 1000, 64)
+    }
+
+    #[test]
+    fn steps_follow_from_epochs_or_are_given() {
+        let epochs = settings(&[
+            "--num-train-epochs",
+            "2",
+            "--gradient-accumulation-steps",
+            "4",
+        ]);
+        assert_eq!((epochs.total_blocks, epochs.total_steps), (2000, 63));
+        assert_eq!(epochs.schedule.blend.steps, 13);
+        assert_eq!(epochs.warmup_steps, 3);
+        let steps = settings(&["--max-steps", "50", "--lambda-warmup-steps", "0"]);
+        assert_eq!((steps.total_blocks, steps.total_steps), (400, 50));
+        assert_eq!(steps.schedule.blend.value_at(0), 1.0);
+    }
+
+    #[test]
+    fn a_resumed_run_must_keep_its_settings() {
+        let before = settings(&["--max-steps", "50"]);
+        let text = serde_json::to_string(&before).unwrap();
+        let read: RunSettings = serde_json::from_str(&text).unwrap();
+        read.check_resumed(&before, Path::new("x")).unwrap();
+        let now = settings(&["--max-steps", "50", "--learning-rate", "0.5"]);
+        let error = read.check_resumed(&now, Path::new("x")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "--resume with another learning_rate: the run in x has 0.001, the command line asks for 0.5"
+        );
+    }
+}

@@ -1,0 +1,265 @@
+//! `MODEL`: a checkpoint directory, or a fresh model from a preset.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use serde_json::{Value, json};
+use t81_burn::models::llama::{Llama, LlamaConfig, RopeScaling};
+use t81_datasets::{load_tokenizer, save_tokenizer, story_tokenizer};
+use t81_hub::{Architecture, COMPANION_FILES, Checkpoint, TOKENIZER_FILES};
+use tokenizers::Tokenizer;
+
+use crate::error::QatError;
+
+/// A fresh model of the llama architecture whose rows divide by 256, so that every ternary format holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Preset {
+    /// 2.2 million parameters: trains in minutes on a laptop.
+    Tiny,
+    /// 15 million parameters.
+    Small,
+}
+
+impl Preset {
+    fn config(self) -> LlamaConfig {
+        let config = match self {
+            Self::Tiny => LlamaConfig::new(2048, 256, 768, 2, 4).with_num_key_value_heads(Some(2)),
+            Self::Small => {
+                LlamaConfig::new(4096, 512, 1536, 4, 8).with_num_key_value_heads(Some(4))
+            }
+        };
+        config
+            .with_tie_word_embeddings(true)
+            .with_max_position_embeddings(self.context())
+    }
+
+    fn context(self) -> usize {
+        match self {
+            Self::Tiny => 512,
+            Self::Small => 1024,
+        }
+    }
+
+    fn block_size(self) -> usize {
+        match self {
+            Self::Tiny => 128,
+            Self::Small => 256,
+        }
+    }
+}
+
+/// Where the model of a run comes from, opened.
+pub(crate) struct Source {
+    /// What the user typed.
+    pub(crate) name: String,
+    /// Sizes of the decoder.
+    pub(crate) config: LlamaConfig,
+    /// The `config.json` that goes with it.
+    pub(crate) config_json: Value,
+    /// The tokenizer, as the training data is cut by.
+    pub(crate) tokenizer: Tokenizer,
+    /// Pretrained weights; none for a preset.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    preset: Option<Preset>,
+}
+
+impl Source {
+    /// Opens `model`: a preset by name, or a directory.
+    pub(crate) fn open(model: &str) -> Result<Self, QatError> {
+        match model {
+            "tiny" => Self::preset(model, Preset::Tiny),
+            "small" => Self::preset(model, Preset::Small),
+            _ => Self::checkpoint(model),
+        }
+    }
+
+    fn preset(name: &str, preset: Preset) -> Result<Self, QatError> {
+        let config = preset.config();
+        let tokenizer = story_tokenizer(config.vocab_size)?;
+        Ok(Self {
+            name: name.to_string(),
+            config_json: config_json(&config),
+            config,
+            tokenizer,
+            checkpoint: None,
+            preset: Some(preset),
+        })
+    }
+
+    fn checkpoint(model: &str) -> Result<Self, QatError> {
+        let directory = t81_hub::resolve(model)?;
+        let checkpoint = Checkpoint::open(&directory)?;
+        checkpoint.config().check(&checkpoint)?;
+        let config = decoder_config(&checkpoint.config().architecture, &directory)?;
+        let tokenizer = load_tokenizer(&directory)?;
+        let ids = tokenizer.get_vocab_size(true);
+        if ids > config.vocab_size {
+            return Err(QatError::Vocabulary {
+                directory,
+                tokenizer: ids,
+                model: config.vocab_size,
+            });
+        }
+        Ok(Self {
+            name: model.to_string(),
+            config_json: checkpoint.config().raw.clone(),
+            config,
+            tokenizer,
+            checkpoint: Some(checkpoint),
+            preset: None,
+        })
+    }
+
+    /// Tokens a block when the user names none.
+    pub(crate) fn default_block_size(&self) -> usize {
+        match self.preset {
+            Some(preset) => preset.block_size(),
+            None => self.config.max_position_embeddings.min(512),
+        }
+    }
+
+    /// Builds the decoder on `device`: the checkpoint's weights, or random ones by the device's seed.
+    pub(crate) fn decoder(&self, device: &Device) -> Result<Llama, QatError> {
+        let decoder = self.config.init(device);
+        match &self.checkpoint {
+            None => Ok(decoder),
+            Some(checkpoint) => decoder
+                .load_weights(|name| {
+                    let tensor = checkpoint.tensor(name)?;
+                    tensor.check_finite()?;
+                    Ok::<_, t81_hub::HubError>((tensor.shape.clone(), tensor.to_f32()))
+                })
+                .map_err(|source| QatError::LoadWeights {
+                    directory: checkpoint.directory().to_path_buf(),
+                    source,
+                }),
+        }
+    }
+
+    /// The tokenizer and configuration files that go with the weights: names and contents.
+    pub(crate) fn companion_files(&self) -> Result<Vec<(String, Vec<u8>)>, QatError> {
+        match &self.checkpoint {
+            Some(checkpoint) => existing_files(checkpoint.directory()),
+            None => {
+                let directory = tempfile::tempdir()
+                    .map_err(QatError::file("write to", std::env::temp_dir()))?;
+                let context = self.config.max_position_embeddings;
+                save_tokenizer(&self.tokenizer, directory.path(), context)?;
+                let mut files = existing_files(directory.path())?;
+                let generation = json!({"bos_token_id": 0, "eos_token_id": 0});
+                let generation = format!("{generation:#}\n").into_bytes();
+                files.push(("generation_config.json".to_string(), generation));
+                Ok(files)
+            }
+        }
+    }
+}
+
+fn existing_files(directory: &Path) -> Result<Vec<(String, Vec<u8>)>, QatError> {
+    let mut files = Vec::new();
+    for name in TOKENIZER_FILES.iter().chain(COMPANION_FILES) {
+        let path = directory.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => files.push(((*name).to_string(), bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(QatError::file("read", path)(error)),
+        }
+    }
+    Ok(files)
+}
+
+/// The decoder's sizes from a checkpoint's configuration.
+pub(crate) fn decoder_config(
+    architecture: &Architecture,
+    directory: &Path,
+) -> Result<LlamaConfig, QatError> {
+    let path = directory.join("config.json");
+    let hub = match architecture {
+        Architecture::Llama(config) => config,
+        _ => return Err(QatError::Untrainable { path }),
+    };
+    let rope_scaling = match hub.rope_scaling {
+        None => None,
+        Some(t81_hub::RopeScaling::Linear { factor }) => Some(RopeScaling::Linear { factor }),
+        Some(t81_hub::RopeScaling::Llama3 {
+            factor,
+            low_freq_factor,
+            high_freq_factor,
+            original_max_position_embeddings,
+        }) => Some(RopeScaling::Llama3 {
+            factor,
+            low_freq_factor,
+            high_freq_factor,
+            original_max_position_embeddings,
+        }),
+        Some(_) => return Err(QatError::Untrainable { path }),
+    };
+    let config = LlamaConfig::new(
+        hub.vocab_size,
+        hub.hidden_size,
+        hub.intermediate_size,
+        hub.num_hidden_layers,
+        hub.num_attention_heads,
+    )
+    .with_num_key_value_heads(Some(hub.num_key_value_heads))
+    .with_head_dim(Some(hub.head_dim))
+    .with_max_position_embeddings(hub.max_position_embeddings)
+    .with_rope_theta(hub.rope_theta)
+    .with_rope_scaling(rope_scaling)
+    .with_rms_norm_eps(hub.rms_norm_eps)
+    .with_tie_word_embeddings(hub.tie_word_embeddings)
+    .with_attention_bias(hub.attention_bias)
+    .with_mlp_bias(hub.mlp_bias);
+    config
+        .validate()
+        .map_err(|source| QatError::Configuration { path, source })?;
+    Ok(config)
+}
+
+/// The `config.json` of a fresh model.
+fn config_json(config: &LlamaConfig) -> Value {
+    t81_hub::LlamaConfig {
+        hidden_size: config.hidden_size,
+        intermediate_size: config.intermediate_size,
+        num_hidden_layers: config.num_hidden_layers,
+        num_attention_heads: config.num_attention_heads,
+        num_key_value_heads: config.key_value_heads(),
+        head_dim: config.head_width(),
+        vocab_size: config.vocab_size,
+        max_position_embeddings: config.max_position_embeddings,
+        rope_theta: config.rope_theta,
+        rope_scaling: None,
+        rms_norm_eps: config.rms_norm_eps,
+        hidden_act: "silu".to_string(),
+        attention_bias: config.attention_bias,
+        mlp_bias: config.mlp_bias,
+        tie_word_embeddings: config.tie_word_embeddings,
+        bos_token_id: Some(0),
+        eos_token_ids: vec![0],
+        pad_token_id: None,
+        sliding_window: None,
+    }
+    .to_json()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_hold_every_ternary_format() {
+        for preset in [Preset::Tiny, Preset::Small] {
+            let config = preset.config();
+            config.validate().unwrap();
+            for width in [config.hidden_size, config.intermediate_size] {
+                assert_eq!(width % 256, 0);
+            }
+            assert!(preset.block_size() <= preset.context());
+            let json = config_json(&config);
+            let parsed = t81_hub::ModelConfig::from_json(json).unwrap();
+            let back = decoder_config(&parsed.architecture, Path::new("x")).unwrap();
+            assert_eq!(back.head_width(), config.head_width());
+            assert_eq!(back.vocab_size, config.vocab_size);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Checkpoints by optimizer step: complete or not there at all.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use burn::train::checkpoint::{
+    Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
+};
+use burn::train::metric::store::EventStoreClient;
+use serde::{Deserialize, Serialize};
+
+use crate::error::QatError;
+
+/// The files of a checkpoint, each a burnpack of one of the learner's parts.
+pub(crate) const MODEL: &str = "model";
+pub(crate) const OPTIMIZER: &str = "optimizer";
+pub(crate) const SCHEDULER: &str = "scheduler";
+const PARTS: [&str; 3] = [MODEL, OPTIMIZER, SCHEDULER];
+const STATE: &str = "state.json";
+const PREFIX: &str = "step-";
+
+/// Where the run stood, beside what Burn's records hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RunState {
+    /// Optimizer steps done.
+    pub(crate) step: usize,
+    /// Targets trained on.
+    pub(crate) tokens: u64,
+    /// Seconds of training, over all sessions of the run.
+    pub(crate) seconds: f64,
+}
+
+/// The checkpoints of a run: `checkpoints/step-00000100/{model,optimizer,scheduler}.bpk` and `state.json`.
+///
+/// Burn saves the three parts on threads of their own. They go into a `.partial` folder, which gets its final name when
+/// the last part is on disk; only then are older checkpoints removed, so a full disk costs nothing that was there.
+#[derive(Clone)]
+pub(crate) struct CheckpointDirectory {
+    directory: PathBuf,
+    keep: usize,
+    pending: Arc<Mutex<Pending>>,
+}
+
+#[derive(Default)]
+struct Pending {
+    state: RunState,
+    parts: usize,
+}
+
+impl CheckpointDirectory {
+    pub(crate) fn new(run: &Path, keep: usize) -> Self {
+        Self {
+            directory: run.join("checkpoints"),
+            keep: keep.max(1),
+            pending: Arc::default(),
+        }
+    }
+
+    /// Announces the checkpoint that Burn is about to save.
+    pub(crate) fn begin(&self, state: RunState) {
+        if let Ok(mut pending) = self.pending.lock() {
+            *pending = Pending { state, parts: 0 };
+        }
+    }
+
+    /// The folder of the checkpoint at `step`.
+    pub(crate) fn folder(&self, step: usize) -> PathBuf {
+        self.directory.join(format!("{PREFIX}{step:08}"))
+    }
+
+    /// The file of `part` in the checkpoint at `step`.
+    pub(crate) fn part(&self, step: usize, part: &str) -> PathBuf {
+        self.folder(step).join(format!("{part}.bpk"))
+    }
+
+    /// Complete checkpoints, oldest first.
+    pub(crate) fn steps(&self) -> Vec<usize> {
+        let mut steps: Vec<usize> = fs::read_dir(&self.directory)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| {
+                let name = entry.ok()?.file_name().into_string().ok()?;
+                name.strip_prefix(PREFIX)?.parse().ok()
+            })
+            .collect();
+        steps.sort_unstable();
+        steps
+    }
+
+    /// The newest complete checkpoint.
+    pub(crate) fn latest(&self) -> Result<Option<RunState>, QatError> {
+        let Some(&step) = self.steps().last() else {
+            return Ok(None);
+        };
+        let path = self.folder(step).join(STATE);
+        let text = fs::read_to_string(&path).map_err(QatError::file("read", &path))?;
+        let state: RunState = serde_json::from_str(&text).map_err(|error| QatError::Damaged {
+            path: path.clone(),
+            message: error.to_string(),
+        })?;
+        if state.step != step {
+            return Err(QatError::Damaged {
+                path,
+                message: format!(
+                    "it speaks of step {}, its folder of step {step}",
+                    state.step
+                ),
+            });
+        }
+        Ok(Some(state))
+    }
+
+    fn partial(&self, step: usize) -> PathBuf {
+        self.directory.join(format!("{PREFIX}{step:08}.partial"))
+    }
+
+    /// Counts a part that is on disk; the last one completes the checkpoint.
+    fn finish_part(&self, step: usize) -> std::io::Result<()> {
+        let Ok(mut pending) = self.pending.lock() else {
+            return Err(std::io::Error::other(
+                "another part of the checkpoint failed",
+            ));
+        };
+        pending.parts += 1;
+        if pending.parts < PARTS.len() {
+            return Ok(());
+        }
+        let partial = self.partial(step);
+        let state = serde_json::to_vec_pretty(&pending.state)?;
+        fs::write(partial.join(STATE), state)?;
+        for part in PARTS {
+            fs::File::open(partial.join(format!("{part}.bpk")))?.sync_all()?;
+        }
+        let folder = self.folder(step);
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::rename(&partial, &folder)?;
+        let steps = self.steps();
+        for &old in &steps[..steps.len().saturating_sub(self.keep)] {
+            fs::remove_dir_all(self.folder(old))?;
+        }
+        Ok(())
+    }
+
+    /// The checkpointer of one part.
+    pub(crate) fn checkpointer(&self, part: &'static str) -> PartCheckpointer {
+        PartCheckpointer {
+            checkpoints: self.clone(),
+            part,
+        }
+    }
+}
+
+/// Saves one part of each checkpoint; Burn's "epoch" is our optimizer step.
+pub(crate) struct PartCheckpointer {
+    checkpoints: CheckpointDirectory,
+    part: &'static str,
+}
+
+impl<R: Checkpoint> Checkpointer<R> for PartCheckpointer {
+    fn save(&self, step: usize, record: R) -> Result<(), CheckpointerError> {
+        let partial = self.checkpoints.partial(step);
+        let path = partial.join(format!("{}.bpk", self.part));
+        let name = |error: std::io::Error| {
+            let message = format!("{}: {error}", path.display());
+            CheckpointerError::IOError(std::io::Error::new(error.kind(), message))
+        };
+        fs::create_dir_all(&partial).map_err(name)?;
+        record.save(path.clone())?;
+        self.checkpoints.finish_part(step).map_err(name)
+    }
+
+    fn delete(&self, _step: usize) -> Result<(), CheckpointerError> {
+        Ok(())
+    }
+
+    fn restore(&self, step: usize) -> Result<R, CheckpointerError> {
+        R::load(self.checkpoints.part(step, self.part))
+    }
+}
+
+/// Saves whenever it is asked; the training loop decides when that is.
+pub(crate) struct SaveAlways;
+
+impl CheckpointingStrategy for SaveAlways {
+    fn checkpointing(
+        &mut self,
+        _step: usize,
+        _events: &EventStoreClient,
+    ) -> Vec<CheckpointingAction> {
+        vec![CheckpointingAction::Save]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::lr_scheduler::LrSchedulerRecord;
+
+    fn save(checkpoints: &CheckpointDirectory, step: usize, parts: &[&'static str]) {
+        checkpoints.begin(RunState {
+            step,
+            tokens: 7,
+            seconds: 1.5,
+        });
+        for part in parts {
+            let record = LrSchedulerRecord::new().with_scalar("step", step as u64);
+            checkpoints.checkpointer(part).save(step, record).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_appears_when_its_last_part_is_saved() {
+        let run = tempfile::tempdir().unwrap();
+        let checkpoints = CheckpointDirectory::new(run.path(), 2);
+        assert_eq!(checkpoints.latest().unwrap(), None);
+        save(&checkpoints, 10, &[MODEL, OPTIMIZER]);
+        assert_eq!(checkpoints.steps(), Vec::<usize>::new());
+        save(&checkpoints, 20, &PARTS);
+        let state = checkpoints.latest().unwrap().unwrap();
+        assert_eq!((state.step, state.tokens), (20, 7));
+        let record: LrSchedulerRecord = checkpoints.checkpointer(SCHEDULER).restore(20).unwrap();
+        assert_eq!(record.scalar::<u64>("step"), Some(20));
+    }
+
+    #[test]
+    fn only_the_newest_are_kept() {
+        let run = tempfile::tempdir().unwrap();
+        let checkpoints = CheckpointDirectory::new(run.path(), 2);
+        for step in [5, 100, 15] {
+            save(&checkpoints, step, &PARTS);
+        }
+        assert_eq!(checkpoints.steps(), [15, 100]);
+    }
+
+    #[test]
+    fn a_damaged_state_is_named() {
+        let run = tempfile::tempdir().unwrap();
+        let checkpoints = CheckpointDirectory::new(run.path(), 2);
+        save(&checkpoints, 3, &PARTS);
+        fs::write(checkpoints.folder(3).join(STATE), "{").unwrap();
+        let error = checkpoints.latest().unwrap_err().to_string();
+        assert!(error.contains("state.json is damaged"), "{error}");
+    }
+}

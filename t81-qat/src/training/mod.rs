@@ -1,0 +1,24 @@
+//! Training by Burn's learner.
+
+mod batch;
+mod checkpoint;
+mod learning_rate;
+mod metrics;
+mod model;
+mod renderer;
+mod reporter;
+mod strategy;
+
+pub use batch::TokenBatch;
+pub use model::{QatModel, StepOutput, StepState};
+pub use reporter::{EvaluationLine, StepLine};
+
+pub(crate) use batch::{EvaluationLoader, TrainLoader};
+pub(crate) use checkpoint::{
+    CheckpointDirectory, MODEL, OPTIMIZER, RunState, SCHEDULER, SaveAlways,
+};
+pub(crate) use learning_rate::WarmupDecay;
+pub(crate) use metrics::{Quantity, TokenMetric};
+pub(crate) use renderer::{SilentRenderer, dashboard};
+pub(crate) use reporter::{Reporter, duration, short};
+pub(crate) use strategy::{Cadence, Outcome, QatStrategy};

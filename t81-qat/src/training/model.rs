@@ -1,0 +1,172 @@
+//! The model as Burn's learner sees it: one step of training, one step of evaluation, one update.
+
+use std::sync::{Arc, Mutex};
+
+use burn::backend::ExecutionError;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::{
+    GradientsParams, ModuleOptimizer, lr_scheduler::module_lr_scheduler::ModuleLearningRate,
+};
+use burn::tensor::Tensor;
+use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
+use t81_burn::models::llama::Llama;
+
+use super::batch::TokenBatch;
+
+/// The outcome of a step on a batch.
+#[derive(Clone, Debug)]
+pub struct StepOutput {
+    /// Sum of the negative log-likelihoods of the batch's targets in nats, `[1]`.
+    pub negative_log_likelihood: Tensor<1>,
+    /// Targets that count.
+    pub tokens: usize,
+    /// What the forward pass ran with.
+    pub state: StepState,
+}
+
+/// The schedules' values in a step.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StepState {
+    /// Ternary threshold.
+    pub threshold: f32,
+    /// Share of the ternary value in the forward pass.
+    pub blend: f32,
+}
+
+impl ItemLazy for StepOutput {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        Ok(self)
+    }
+}
+
+/// A language model in training.
+#[derive(Module, Debug)]
+pub struct QatModel {
+    /// The decoder; its `Linear` weights are reparameterized.
+    pub decoder: Llama,
+    max_grad_norm: f64,
+    #[module(skip)]
+    gradient_norm: Arc<Mutex<Option<Tensor<1>>>>,
+}
+
+impl QatModel {
+    /// Trains `decoder`, clipping the norm of all gradients together to `max_grad_norm` (0: never).
+    pub fn new(decoder: Llama, max_grad_norm: f64) -> Self {
+        Self {
+            decoder,
+            max_grad_norm,
+            gradient_norm: Arc::default(),
+        }
+    }
+
+    /// Norm of the last update's gradient before clipping, shared by all clones of the model.
+    pub(crate) fn gradient_norm(&self) -> Option<f32> {
+        let norm = self.gradient_norm.lock().ok()?.clone()?;
+        norm.into_data().iter::<f32>().next()
+    }
+
+    fn loss(&self, batch: TokenBatch) -> (Tensor<1>, usize) {
+        let tokens = batch.tokens();
+        let device = self.devices().swap_remove(0);
+        let (inputs, targets, mask) = batch.tensors(&device);
+        let loss = self.decoder.forward_loss(inputs, targets, mask);
+        (loss.mean, tokens)
+    }
+}
+
+impl TrainStep for QatModel {
+    type Input = TokenBatch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: TokenBatch) -> TrainOutput<StepOutput> {
+        let share = batch.share_of_step();
+        let (mean, tokens) = self.loss(batch);
+        let gradients = mean.clone().mul_scalar(share).backward();
+        let output = StepOutput {
+            negative_log_likelihood: mean.inner().mul_scalar(tokens as f64),
+            tokens,
+            state: StepState::default(),
+        };
+        TrainOutput::new(self, gradients, output)
+    }
+
+    fn optimize(
+        self,
+        optimizer: &mut ModuleOptimizer,
+        learning_rate: ModuleLearningRate,
+        mut gradients: GradientsParams,
+    ) -> Self {
+        let norm = global_norm(&self, &gradients);
+        if let Some(norm) = norm {
+            if self.max_grad_norm > 0.0 {
+                // Clamping keeps the decision on the device: a factor of 1 where the norm is small enough.
+                let factor = norm
+                    .clone()
+                    .recip()
+                    .mul_scalar(self.max_grad_norm)
+                    .clamp_max(1.0);
+                scale_gradients(&self, &mut gradients, factor);
+            }
+            if let Ok(mut last) = self.gradient_norm.lock() {
+                *last = Some(norm);
+            }
+        }
+        optimizer.step(learning_rate, self, gradients)
+    }
+}
+
+impl InferenceStep for QatModel {
+    type Input = TokenBatch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: TokenBatch) -> StepOutput {
+        let (mean, tokens) = self.loss(batch);
+        StepOutput {
+            negative_log_likelihood: mean.mul_scalar(tokens as f64),
+            tokens,
+            state: StepState::default(),
+        }
+    }
+}
+
+/// Euclidean norm of all gradients together, `[1]`; none when there is no gradient.
+fn global_norm<M: Module>(model: &M, gradients: &GradientsParams) -> Option<Tensor<1>> {
+    struct SquareSum<'a> {
+        gradients: &'a GradientsParams,
+        sum: Option<Tensor<1>>,
+    }
+    impl ModuleVisitor for SquareSum<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.gradients.get::<D>(param.id) {
+                let squares = gradient.square().sum();
+                self.sum = Some(match self.sum.take() {
+                    Some(sum) => sum + squares,
+                    None => squares,
+                });
+            }
+        }
+    }
+    let mut visitor = SquareSum {
+        gradients,
+        sum: None,
+    };
+    model.visit(&mut visitor);
+    visitor.sum.map(Tensor::sqrt)
+}
+
+/// Multiplies every gradient by `factor`, `[1]`.
+fn scale_gradients<M: Module>(model: &M, gradients: &mut GradientsParams, factor: Tensor<1>) {
+    struct Scale<'a> {
+        gradients: &'a mut GradientsParams,
+        factor: Tensor<1>,
+    }
+    impl ModuleVisitor for Scale<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+                let factor = self.factor.clone().reshape([1; D]);
+                self.gradients.register(param.id, gradient * factor);
+            }
+        }
+    }
+    model.visit(&mut Scale { gradients, factor });
+}

@@ -1,0 +1,392 @@
+//! How a run goes: the loop that Burn's learner executes.
+//!
+//! Burn's own strategies count in epochs and lose what lies between two of them. This one counts in optimizer steps: it
+//! evaluates and saves by step, splits a batch over the cores of a processor, divides the loss by the targets of
+//! the whole optimizer step, and finishes the step in hand when it is interrupted.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use burn::data::dataloader::Progress;
+use burn::module::Module;
+use burn::optim::GradientsAccumulator;
+use burn::tensor::Device;
+use burn::train::metric::store::EventStoreClient;
+use burn::train::{
+    EventProcessorTraining, Learner, LearnerEvent, LearningCheckpointer,
+    SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainOutput,
+    TrainStep, TrainingComponents, TrainingItem, ValidLoader,
+};
+use t81_burn::models::llama::Llama;
+use t81_burn::{Ternary, TernaryReport};
+
+use super::batch::{EvaluationLoader, TokenBatch};
+use super::checkpoint::{CheckpointDirectory, RunState};
+use super::model::{QatModel, StepOutput, StepState};
+use super::reporter::{EvaluationLine, Reporter, StepLine};
+use crate::error::QatError;
+use crate::evaluation;
+
+/// When the loop does what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cadence {
+    /// Optimizer steps of the whole run.
+    pub(crate) total_steps: usize,
+    /// Batches summed up in an optimizer step.
+    pub(crate) accumulation: usize,
+    /// Optimizer steps between two evaluations.
+    pub(crate) eval_steps: usize,
+    /// Optimizer steps between two checkpoints.
+    pub(crate) save_steps: usize,
+    /// Optimizer steps between two lines of progress.
+    pub(crate) logging_steps: usize,
+}
+
+/// What the loop leaves behind.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) state: RunState,
+    pub(crate) interrupted: bool,
+    pub(crate) error: Option<QatError>,
+}
+
+/// The loop.
+pub(crate) struct QatStrategy {
+    /// The same device as often as it has workers, or one device each.
+    pub(crate) devices: Vec<Device>,
+    pub(crate) cadence: Cadence,
+    pub(crate) start: RunState,
+    pub(crate) ternary: Ternary,
+    pub(crate) report: TernaryReport,
+    pub(crate) evaluation: EvaluationLoader,
+    pub(crate) checkpoints: CheckpointDirectory,
+    pub(crate) interrupt: Arc<AtomicBool>,
+    pub(crate) reporter: Mutex<Reporter>,
+    pub(crate) outcome: Mutex<Outcome>,
+}
+
+impl QatStrategy {
+    /// The devices without autodiff.
+    fn plain_devices(&self) -> Vec<Device> {
+        self.devices.iter().cloned().map(Device::inner).collect()
+    }
+}
+
+type Events = SupervisedTrainingEventProcessor<QatModel>;
+
+impl SupervisedLearningStrategy<QatModel> for QatStrategy {
+    fn fit(
+        &self,
+        components: TrainingComponents<QatModel>,
+        mut learner: Learner<QatModel>,
+        train: TrainLoader<QatModel>,
+        _valid: ValidLoader<QatModel>,
+        _starting_epoch: usize,
+    ) -> (QatModel, Events) {
+        learner.fork(&self.devices[0]);
+        let mut run = Run {
+            strategy: self,
+            learner,
+            events: components.event_processor,
+            checkpointer: components.checkpointer,
+            event_store: components.event_store,
+            state: self.start,
+            saved: None,
+            interrupted: false,
+        };
+        let result = run.train(&train);
+        // Dropping the checkpointer waits until its files are on disk.
+        run.checkpointer = None;
+        if let Ok(mut outcome) = self.outcome.lock() {
+            outcome.state = run.state;
+            outcome.interrupted = run.interrupted;
+            outcome.error = result.err().or_else(|| {
+                components
+                    .interrupter
+                    .error()
+                    .map(|error| QatError::Training {
+                        step: run.state.step,
+                        message: error.to_string(),
+                    })
+            });
+        }
+        (run.learner.model(), run.events)
+    }
+}
+
+struct Run<'a> {
+    strategy: &'a QatStrategy,
+    learner: Learner<QatModel>,
+    events: Events,
+    checkpointer: Option<LearningCheckpointer<QatModel>>,
+    event_store: Arc<EventStoreClient>,
+    state: RunState,
+    saved: Option<usize>,
+    interrupted: bool,
+}
+
+impl Run<'_> {
+    fn train(&mut self, train: &TrainLoader<QatModel>) -> Result<(), QatError> {
+        let cadence = self.strategy.cadence;
+        let mut batches = train.iter();
+        self.events_say(LearnerEvent::StartSplit {
+            epoch_number: 1,
+            total_items: train.num_items(),
+        });
+        let mut window = Window::start(&self.state);
+        while self.state.step < cadence.total_steps {
+            let mut step_batches = Vec::with_capacity(cadence.accumulation);
+            for batch in batches.by_ref().take(cadence.accumulation) {
+                step_batches.push(batch.map_err(|error| self.failure(&error.to_string()))?);
+            }
+            if step_batches.is_empty() {
+                break;
+            }
+            let started = Instant::now();
+            let output = self.optimizer_step(step_batches)?;
+            self.state.step += 1;
+            self.state.tokens += output.tokens as u64;
+            self.state.seconds += started.elapsed().as_secs_f64();
+
+            let last = self.state.step == cadence.total_steps;
+            self.interrupted = self.strategy.interrupt.load(Ordering::Relaxed) && !last;
+            let due = |every: usize| self.state.step.is_multiple_of(every) || last;
+            let evaluates = due(cadence.eval_steps) && !self.interrupted;
+            let saves = due(cadence.save_steps) || self.interrupted;
+            if due(cadence.logging_steps) || self.state.step == 1 || self.interrupted {
+                self.log(&output, &mut window)?;
+            }
+            let item = TrainingItem::new(
+                output,
+                batches.progress(),
+                Some(self.state.step),
+                Some(self.learner.lr_current()),
+            );
+            self.events_say(LearnerEvent::ProcessedItem(item));
+            if evaluates {
+                self.evaluate()?;
+                window = Window::start(&self.state);
+            }
+            if saves {
+                self.save();
+            }
+            if self.interrupted {
+                break;
+            }
+        }
+        self.events_say(LearnerEvent::EndSplit(1));
+        Ok(())
+    }
+
+    /// Forward, backward and update on the batches of one optimizer step.
+    fn optimizer_step(&mut self, mut batches: Vec<TokenBatch>) -> Result<StepOutput, QatError> {
+        let handle = self.strategy.ternary.handle();
+        let state = StepState {
+            threshold: handle.threshold(),
+            blend: handle.blend(),
+        };
+        let step_tokens: usize = batches.iter().map(TokenBatch::tokens).sum();
+        for batch in &mut batches {
+            batch.set_step_tokens(step_tokens);
+        }
+        let mut accumulator = GradientsAccumulator::new();
+        let mut likelihood = None;
+        let model = self.learner.model();
+        for batch in batches {
+            for output in self.parallel_step(&model, batch)? {
+                accumulator.accumulate(&model, output.grads);
+                let part = output.item.negative_log_likelihood;
+                likelihood = Some(match likelihood.take() {
+                    Some(sum) => sum + part,
+                    None => part,
+                });
+            }
+        }
+        drop(model);
+        self.learner.lr_step();
+        self.learner.optimizer_step(accumulator.grads());
+        let Some(negative_log_likelihood) = likelihood else {
+            return Err(self.failure("an optimizer step without a batch"));
+        };
+        Ok(StepOutput {
+            negative_log_likelihood,
+            tokens: step_tokens,
+            state,
+        })
+    }
+
+    /// One batch, its rows shared out over the workers. The outputs come in the order of the rows, so that sums over
+    /// them do not depend on which worker was faster.
+    fn parallel_step(
+        &self,
+        model: &QatModel,
+        batch: TokenBatch,
+    ) -> Result<Vec<TrainOutput<StepOutput>>, QatError> {
+        let mut parts = batch.split(self.strategy.devices.len());
+        if parts.len() == 1 {
+            return Ok(vec![TrainStep::step(model, parts.swap_remove(0))]);
+        }
+        let outputs = thread::scope(|scope| {
+            let workers: Vec<_> = parts
+                .into_iter()
+                .zip(&self.strategy.devices)
+                .map(|(part, device)| {
+                    let model = model.clone();
+                    scope.spawn(move || TrainStep::step(&model.fork(device), part))
+                })
+                .collect();
+            workers
+                .into_iter()
+                .map(thread::ScopedJoinHandle::join)
+                .collect::<Vec<_>>()
+        });
+        outputs
+            .into_iter()
+            .map(|output| output.map_err(|_| self.failure("a worker panicked")))
+            .collect()
+    }
+
+    fn log(&mut self, output: &StepOutput, window: &mut Window) -> Result<(), QatError> {
+        let strategy = self.strategy;
+        let sum: f64 = output
+            .negative_log_likelihood
+            .clone()
+            .into_data()
+            .iter::<f64>()
+            .sum();
+        let loss = sum / output.tokens as f64;
+        if !loss.is_finite() {
+            return Err(QatError::NonFiniteLoss {
+                step: self.state.step,
+                loss,
+                way_out: match strategy.checkpoints.steps().last() {
+                    Some(&step) => format!(
+                        "the last good checkpoint is {}; go on from it with --resume and a smaller --learning-rate",
+                        strategy.checkpoints.folder(step).display()
+                    ),
+                    None => "start again with a smaller --learning-rate".to_string(),
+                },
+            });
+        }
+        let model = self.learner.model();
+        let line = StepLine {
+            step: self.state.step,
+            tokens: self.state.tokens,
+            loss,
+            learning_rate: self.learner.lr_current().base(),
+            gradient_norm: model.gradient_norm(),
+            threshold: output.state.threshold,
+            blend: output.state.blend,
+            sparsity: sparsity(&model.decoder, &strategy.ternary, &strategy.report)?,
+            tokens_per_second: window.tokens_per_second(&self.state),
+            seconds: self.state.seconds,
+            seconds_left: self.state.seconds / (self.state.step as f64)
+                * (strategy.cadence.total_steps - self.state.step) as f64,
+        };
+        *window = Window::start(&self.state);
+        self.with_reporter(|reporter| reporter.step(&line))
+    }
+
+    /// Evaluates the exact ternary weights: a model in validation mode has no blend.
+    fn evaluate(&mut self) -> Result<(), QatError> {
+        let strategy = self.strategy;
+        let model = self.learner.model().valid();
+        let total = strategy.evaluation.samples;
+        self.events_say_valid(LearnerEvent::StartSplit {
+            epoch_number: 1,
+            total_items: total,
+        });
+        let outputs =
+            evaluation::step_outputs(&model, &strategy.evaluation, &strategy.plain_devices())?;
+        let mean = evaluation::mean(&outputs);
+        let count = outputs.len();
+        for (index, output) in outputs.into_iter().enumerate() {
+            let progress = Progress::new(index + 1, count, Some("batches".to_string()));
+            let item = TrainingItem::new(output, progress, Some(self.state.step), None);
+            self.events_say_valid(LearnerEvent::ProcessedItem(item));
+        }
+        self.events_say_valid(LearnerEvent::EndSplit(1));
+        let line = EvaluationLine {
+            step: self.state.step,
+            tokens: self.state.tokens,
+            eval_loss: mean.loss,
+            eval_tokens: mean.tokens,
+        };
+        self.with_reporter(|reporter| reporter.evaluation(&line))
+    }
+
+    fn save(&mut self) {
+        if self.saved == Some(self.state.step) {
+            return;
+        }
+        self.saved = Some(self.state.step);
+        self.strategy.checkpoints.begin(self.state);
+        if let Some(checkpointer) = &mut self.checkpointer {
+            checkpointer.checkpoint(&self.learner, self.state.step, &self.event_store);
+        }
+    }
+
+    fn with_reporter(
+        &self,
+        write: impl FnOnce(&mut Reporter) -> Result<(), QatError>,
+    ) -> Result<(), QatError> {
+        match self.strategy.reporter.lock() {
+            Ok(mut reporter) => write(&mut reporter),
+            Err(_) => Err(self.failure("the progress reporter panicked")),
+        }
+    }
+
+    fn failure(&self, message: &str) -> QatError {
+        QatError::Training {
+            step: self.state.step,
+            message: message.to_string(),
+        }
+    }
+
+    // A failing metric must not end a training run.
+    fn events_say(&mut self, event: LearnerEvent<StepOutput>) {
+        let _ = self.events.process_train(event);
+    }
+
+    fn events_say_valid(&mut self, event: LearnerEvent<StepOutput>) {
+        let _ = self.events.process_valid(event);
+    }
+}
+
+/// Share of zeros among the ternary codes of `decoder`.
+fn sparsity(decoder: &Llama, ternary: &Ternary, report: &TernaryReport) -> Result<f64, QatError> {
+    let (mut zeros, mut weights) = (0.0, 0);
+    ternary.quantize_weights(decoder, report, |_, matrix| {
+        let count = matrix.rows() * matrix.columns();
+        zeros += matrix.sparsity() * count as f64;
+        weights += count;
+        Ok::<_, QatError>(())
+    })?;
+    Ok(zeros / weights.max(1) as f64)
+}
+
+/// The optimizer steps since the last line of progress.
+struct Window {
+    tokens: u64,
+    seconds: f64,
+}
+
+impl Window {
+    fn start(state: &RunState) -> Self {
+        Self {
+            tokens: state.tokens,
+            seconds: state.seconds,
+        }
+    }
+
+    fn tokens_per_second(&self, state: &RunState) -> f64 {
+        let seconds = state.seconds - self.seconds;
+        if seconds > 0.0 {
+            (state.tokens - self.tokens) as f64 / seconds
+        } else {
+            0.0
+        }
+    }
+}
