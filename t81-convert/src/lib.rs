@@ -1,1 +1,26 @@
-//! Converts Hugging Face checkpoints to ternary
+//! Makes a Hugging Face checkpoint ternary.
+//!
+//! [`convert`] reads a checkpoint one tensor at a time, quantizes the linear weights of every block on all cores and
+//! writes a t81 directory ([`t81_hub::T81Directory`]), which `t81-qat` and `t81-gguf` read. A model that was not trained with
+//! ternary weights says nothing sensible after conversion: it needs quantization-aware training first.
+//!
+//! ```no_run
+//! use t81_convert::{ConvertOptions, convert};
+//!
+//! let report = convert("SmolLM2-135M", "SmolLM2-135M-t81", &ConvertOptions::default())?;
+//! println!("{report}");
+//! # Ok::<(), t81_convert::ConvertError>(())
+//! ```
+
+mod convert;
+mod error;
+mod options;
+mod progress;
+mod report;
+mod selection;
+
+pub use convert::{convert, convert_with_progress};
+pub use error::ConvertError;
+pub use options::ConvertOptions;
+pub use progress::{Progress, Silent};
+pub use report::{ConversionReport, DenseTotals, TernaryReport, Unheld};

@@ -1,0 +1,69 @@
+//! From an error to a message and an exit code.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use t81_convert::ConvertError;
+use t81_gguf::GgufError;
+use t81_hub::HubError;
+
+/// Why the program ends without having done its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Ctrl-C or another request to end.
+    Interrupted,
+    /// Anything else.
+    Error(Box<dyn Error>),
+}
+
+impl Failure {
+    /// Tells the user on standard error: one line, and one for each cause.
+    pub(crate) fn report(self) -> ExitCode {
+        match self {
+            Failure::Interrupted => {
+                eprintln!("interrupted; the unfinished output was removed");
+                // As shells report a program that SIGINT ended.
+                ExitCode::from(130)
+            }
+            Failure::Error(error) => {
+                eprintln!("error: {error}");
+                let mut cause = error.source();
+                while let Some(error) = cause {
+                    eprintln!("  cause: {error}");
+                    cause = error.source();
+                }
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+impl From<ConvertError> for Failure {
+    fn from(error: ConvertError) -> Self {
+        match error {
+            ConvertError::Interrupted => Failure::Interrupted,
+            error => Failure::Error(Box::new(error)),
+        }
+    }
+}
+
+impl From<GgufError> for Failure {
+    fn from(error: GgufError) -> Self {
+        match error {
+            GgufError::Interrupted => Failure::Interrupted,
+            error => Failure::Error(Box::new(error)),
+        }
+    }
+}
+
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        Failure::Error(Box::new(error))
+    }
+}
+
+impl From<ctrlc::Error> for Failure {
+    fn from(error: ctrlc::Error) -> Self {
+        Failure::Error(Box::new(error))
+    }
+}

@@ -1,0 +1,68 @@
+//! The command line.
+
+mod arguments;
+mod failure;
+mod terminal;
+
+use std::io::Write;
+use std::path::Path;
+
+use t81_convert::convert_with_progress;
+use t81_gguf::{ExportOptions, ExportType, export_t81_with_progress};
+use t81_hub::{HubError, T81Directory, Tokenizer, resolve};
+
+pub(crate) use arguments::Arguments;
+use failure::Failure;
+use terminal::Terminal;
+
+/// Converts, exports if asked to, and prints a summary.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(gguf) = &arguments.output_gguf {
+        check_export(&arguments.source, gguf, arguments.overwrite)?;
+    }
+    let mut terminal = Terminal::new(arguments.quiet)?;
+    let options = arguments.options();
+    let converted =
+        convert_with_progress(&arguments.source, &arguments.out, &options, &mut terminal);
+    terminal.finish();
+    let report = converted?;
+    if !arguments.quiet {
+        if let Some(device_map) = arguments.accelerator() {
+            print(format_args!(
+                "note: --device-map {device_map} has no effect, conversion streams on the CPU"
+            ));
+        }
+        print(format_args!("{report}"));
+    }
+    if let Some(gguf) = &arguments.output_gguf {
+        let directory = T81Directory::open(&report.directory)?;
+        let options = ExportOptions {
+            quant: arguments.quant.map(ExportType::Ternary),
+            overwrite: arguments.overwrite,
+            ..Default::default()
+        };
+        let exported = export_t81_with_progress(&directory, gguf, &options, &mut |progress| {
+            terminal.exported(progress)
+        });
+        terminal.finish();
+        let summary = exported?;
+        if !arguments.quiet {
+            print(format_args!("\n{summary}"));
+        }
+    }
+    Ok(())
+}
+
+/// What would make the export fail after the work is done.
+fn check_export(source: &Path, gguf: &Path, overwrite: bool) -> Result<(), Failure> {
+    if gguf.exists() && !overwrite {
+        return Err(HubError::OutputExists(gguf.to_path_buf()).into());
+    }
+    Tokenizer::open(resolve(source)?)?;
+    Ok(())
+}
+
+/// Prints a line; a reader that went away is no reason to fail after the work is done.
+fn print(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

@@ -1,0 +1,80 @@
+//! The progress bar and Ctrl-C.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use t81_convert::Progress;
+use t81_gguf::ExportProgress;
+
+use super::failure::Failure;
+
+/// A progress bar on standard error (hidden where that is no terminal) and a flag that Ctrl-C sets.
+pub(crate) struct Terminal {
+    bar: ProgressBar,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Terminal {
+    /// Installs the handler: the first Ctrl-C stops before the next tensor, so that unfinished output is removed; a second
+    /// one ends the program at once.
+    pub(crate) fn new(quiet: bool) -> Result<Self, Failure> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&interrupted);
+        ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+        })?;
+        // Indicatif hides a bar by itself where standard error is no terminal.
+        let target = if quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {wide_msg}");
+        Ok(Self {
+            bar: style
+                .map(|style| bar.clone().with_style(style))
+                .unwrap_or(bar),
+            interrupted,
+        })
+    }
+
+    /// Takes the bar off the screen.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Progress of a GGUF export.
+    pub(crate) fn exported(&self, progress: &ExportProgress<'_>) -> ControlFlow<()> {
+        self.bar.set_length(progress.bytes_total);
+        self.bar.set_position(progress.bytes_done);
+        self.bar.set_message(progress.tensor.to_owned());
+        if self.cancelled() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+impl Progress for Terminal {
+    fn started(&mut self, _tensors: usize, bytes: u64) {
+        self.bar.set_length(bytes);
+    }
+
+    fn tensor(&mut self, name: &str) {
+        self.bar.set_message(name.to_owned());
+    }
+
+    fn advanced(&mut self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.interrupted.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,278 @@
+//! The conversion: one tensor at a time from the checkpoint to the t81 directory.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use rayon::prelude::*;
+use t81_core::TernaryMatrix;
+use t81_hub::{
+    COMPANION_FILES, Checkpoint, QuantizedCheckpoint, Storage, T81Metadata, T81Writer,
+    TOKENIZER_FILES, TensorPlan, TensorView, TernarySource, TernaryTensorInfo,
+};
+
+use crate::report::Squares;
+use crate::selection::Selection;
+use crate::{
+    ConversionReport, ConvertError, ConvertOptions, DenseTotals, Progress, Silent, TernaryReport,
+    Unheld,
+};
+
+/// Makes the checkpoint in the directory `source` ternary and writes the t81 directory `destination`.
+///
+/// Memory holds one tensor at a time. `destination` appears in one step at the end; a failure leaves it as it was.
+///
+/// # Errors
+/// If the source is damaged, incomplete or holds a NaN, if the settings are out of range or if the destination exists
+/// and may not be replaced. See [`ConvertError`].
+pub fn convert(
+    source: impl AsRef<Path>,
+    destination: impl AsRef<Path>,
+    options: &ConvertOptions,
+) -> Result<ConversionReport, ConvertError> {
+    convert_with_progress(source, destination, options, &mut Silent)
+}
+
+/// As [`convert`], with progress and a way to stop.
+///
+/// # Errors
+/// As [`convert`], and [`ConvertError::Interrupted`].
+pub fn convert_with_progress(
+    source: impl AsRef<Path>,
+    destination: impl AsRef<Path>,
+    options: &ConvertOptions,
+    progress: &mut dyn Progress,
+) -> Result<ConversionReport, ConvertError> {
+    let (source, destination) = (source.as_ref(), destination.as_ref());
+    let started = Instant::now();
+    let checkpoint = Checkpoint::open(source)?;
+    check_apart(checkpoint.directory(), destination)?;
+    checkpoint.config().check(&checkpoint)?;
+    let selection = Selection::new(&checkpoint, options)?;
+    let quantizer = options.quantizer(selection.granularity)?;
+    let quantized =
+        QuantizedCheckpoint::with_granularities(&checkpoint, quantizer.clone(), selection.tensors)?;
+    let plan = plan(&quantized, options);
+    let writer = T81Writer::create(destination, plan.clone(), options.overwrite, options.format)?;
+    let mut conversion = Conversion {
+        quantized: &quantized,
+        options,
+        writer,
+        weights: Vec::new(),
+        ternary: Vec::new(),
+        dense: DenseTotals::default(),
+        unheld: Vec::new(),
+    };
+    for name in companions(&checkpoint) {
+        conversion.writer.copy_file(&name)?;
+    }
+    let bytes: u64 = checkpoint
+        .tensors()
+        .map(|tensor| tensor.bytes.len() as u64)
+        .sum();
+    progress.started(plan.len(), bytes);
+    for tensor in &plan {
+        if progress.cancelled() {
+            return Err(ConvertError::Interrupted);
+        }
+        progress.tensor(&tensor.name);
+        let view = checkpoint.tensor(&tensor.name)?;
+        conversion.tensor(&view, tensor.storage)?;
+        progress.advanced(view.bytes.len() as u64);
+    }
+    if progress.cancelled() {
+        return Err(ConvertError::Interrupted);
+    }
+    let Conversion {
+        writer,
+        ternary,
+        dense,
+        unheld,
+        ..
+    } = conversion;
+    let mut metadata = T81Metadata::new(
+        "t81-convert",
+        env!("CARGO_PKG_VERSION"),
+        source.display().to_string(),
+        quantizer.clone(),
+        checkpoint.config().model_type(),
+    );
+    let mut report = ConversionReport {
+        directory: PathBuf::new(),
+        format: options.format,
+        quantizer,
+        gguf_format: options.gguf_format,
+        ternary,
+        dense,
+        unheld,
+        dropped: dropped(&checkpoint),
+        unexpected: unexpected(&checkpoint),
+        source_bytes: bytes,
+        stored_bytes: 0,
+        seconds: 0.0,
+    };
+    metadata.statistics.source_bytes = Some(bytes);
+    metadata.statistics.relative_error = Some(report.relative_error());
+    metadata.tensors = report
+        .ternary
+        .iter()
+        .map(|tensor| (tensor.name.clone(), info(tensor)))
+        .collect();
+    report.directory = writer.finish(metadata)?;
+    report.stored_bytes = report
+        .ternary
+        .iter()
+        .map(|tensor| tensor.bytes_after)
+        .sum::<u64>()
+        + report.dense.bytes_after;
+    report.seconds = started.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// A conversion under way.
+struct Conversion<'a> {
+    quantized: &'a QuantizedCheckpoint<'a>,
+    options: &'a ConvertOptions,
+    writer: T81Writer,
+    /// Buffer for the floats of one weight, kept from tensor to tensor.
+    weights: Vec<f32>,
+    ternary: Vec<TernaryReport>,
+    dense: DenseTotals,
+    unheld: Vec<Unheld>,
+}
+
+impl Conversion<'_> {
+    fn tensor(&mut self, view: &TensorView<'_>, storage: Storage) -> Result<(), ConvertError> {
+        match storage {
+            Storage::Ternary { .. } => self.ternary(view),
+            Storage::Dense(dtype) => {
+                view.check_finite()?;
+                let bytes = view.to_bytes(dtype)?;
+                self.writer.write_dense(view.name, &bytes)?;
+                self.dense.tensors += 1;
+                self.dense.bytes_before += view.bytes.len() as u64;
+                self.dense.bytes_after += bytes.len() as u64;
+                Ok(())
+            }
+        }
+    }
+
+    fn ternary(&mut self, view: &TensorView<'_>) -> Result<(), ConvertError> {
+        let (rows, columns) = view.matrix_shape()?;
+        self.weights.resize(view.len(), 0.0);
+        view.to_f32_into(&mut self.weights)?;
+        let matrix = self
+            .quantized
+            .quantize(view.name, &self.weights, rows, columns)?;
+        self.writer.write_ternary(view.name, &matrix)?;
+        if let Some(asked) = self.options.gguf_format
+            && !asked.holds(&matrix)
+        {
+            self.unheld.push(Unheld::new(view.name, asked, &matrix));
+        }
+        let bytes_after = match self.options.format {
+            t81_hub::OutputFormat::Packed => matrix.size_bytes(),
+            t81_hub::OutputFormat::Dense => 2 * rows * columns,
+        };
+        self.ternary.push(TernaryReport {
+            name: view.name.to_owned(),
+            rows,
+            columns,
+            granularity: matrix.granularity(),
+            sparsity: matrix.sparsity(),
+            bits_per_weight: matrix.bits_per_weight(),
+            squares: squares(&self.weights, &matrix),
+            bytes_before: view.bytes.len() as u64,
+            bytes_after: bytes_after as u64,
+        });
+        Ok(())
+    }
+}
+
+fn plan(quantized: &QuantizedCheckpoint<'_>, options: &ConvertOptions) -> Vec<TensorPlan> {
+    let mut plan = quantized.plan();
+    for tensor in &mut plan {
+        if let Storage::Dense(dtype) = &mut tensor.storage {
+            *dtype = options.dense_dtype(&tensor.name, *dtype);
+        }
+    }
+    plan
+}
+
+fn info(tensor: &TernaryReport) -> TernaryTensorInfo {
+    TernaryTensorInfo {
+        shape: vec![tensor.rows, tensor.columns],
+        granularity: tensor.granularity,
+        sparsity: tensor.sparsity,
+        bits_per_weight: tensor.bits_per_weight,
+        relative_error: Some(tensor.squares.relative_error()),
+    }
+}
+
+/// `sum((w - q)^2)` and `sum(w^2)`, summed row by row so that the number of threads does not change the result.
+fn squares(weights: &[f32], matrix: &TernaryMatrix) -> Squares {
+    let rows: Vec<Squares> = weights
+        .par_chunks(matrix.columns())
+        .enumerate()
+        .map_init(
+            || vec![0.0; matrix.columns()],
+            |quantized, (row, weights)| {
+                // The row exists and the buffer has its length.
+                let _ = matrix.dequantize_row(row, quantized);
+                weights.iter().zip(quantized.iter()).fold(
+                    Squares::default(),
+                    |sum, (&weight, &value)| {
+                        let (weight, difference) =
+                            (f64::from(weight), f64::from(weight) - f64::from(value));
+                        Squares {
+                            error: sum.error + difference * difference,
+                            weight: sum.weight + weight * weight,
+                        }
+                    },
+                )
+            },
+        )
+        .collect();
+    rows.into_iter().sum()
+}
+
+/// The destination must not replace what is being read.
+fn check_apart(source: &Path, destination: &Path) -> Result<(), ConvertError> {
+    if let (Ok(from), Ok(to)) = (source.canonicalize(), destination.canonicalize())
+        && from.starts_with(&to)
+    {
+        return Err(ConvertError::OverSource(destination.to_path_buf()));
+    }
+    Ok(())
+}
+
+/// The files that go along with the tensors, as far as they exist; `config.json` always does.
+fn companions(checkpoint: &Checkpoint) -> impl Iterator<Item = PathBuf> {
+    ["config.json"]
+        .iter()
+        .chain(TOKENIZER_FILES)
+        .chain(COMPANION_FILES)
+        .map(|name| checkpoint.directory().join(name))
+        .filter(|path| path.is_file())
+}
+
+fn dropped(checkpoint: &Checkpoint) -> Vec<String> {
+    let redundant = checkpoint
+        .names()
+        .filter(|name| checkpoint.config().is_redundant(name));
+    redundant.map(str::to_owned).collect()
+}
+
+/// Tensors that the architecture does not know; they are copied, and llama.cpp would refuse them.
+fn unexpected(checkpoint: &Checkpoint) -> Vec<String> {
+    let expected: std::collections::BTreeSet<String> = checkpoint
+        .config()
+        .expected_tensors()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    checkpoint
+        .names()
+        .filter(|name| !expected.contains(*name) && !checkpoint.config().is_redundant(name))
+        .map(str::to_owned)
+        .collect()
+}

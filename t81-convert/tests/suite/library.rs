@@ -1,0 +1,643 @@
+//! `convert` as a function.
+
+use std::fs;
+use std::path::Path;
+
+use regex::Regex;
+use serde_json::json;
+use t81_convert::{ConvertError, ConvertOptions, Progress, convert, convert_with_progress};
+use t81_core::{BlockFormat, Granularity, Layout, Quantizer, Reference, ScaleRule};
+use t81_hub::{Checkpoint, Dtype, HubError, OutputFormat, T81Directory, T81Tensor};
+
+use crate::model::{bf16_bytes, config, llama, names, values, write, write_with};
+
+fn group(size: usize) -> Granularity {
+    Granularity::group(size).unwrap()
+}
+
+/// Source and destination within a fresh directory.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        write(&place.source());
+        place
+    }
+
+    fn source(&self) -> std::path::PathBuf {
+        self.0.path().join("source")
+    }
+
+    fn out(&self) -> std::path::PathBuf {
+        self.0.path().join("out")
+    }
+
+    fn open(&self, options: &ConvertOptions) -> T81Directory {
+        convert(self.source(), self.out(), options).unwrap();
+        T81Directory::open(self.out()).unwrap()
+    }
+}
+
+#[test]
+fn every_weight_is_what_the_quantizer_makes_of_it() {
+    let settings = [
+        (
+            ConvertOptions::default(),
+            Quantizer::new(group(64), 0.45).unwrap(),
+        ),
+        (
+            ConvertOptions {
+                threshold: 0.5,
+                granularity: Some(Granularity::Tensor),
+                scale: ScaleRule::Reference,
+                ..Default::default()
+            },
+            Quantizer::bitnet(),
+        ),
+        (
+            ConvertOptions {
+                granularity: Some(Granularity::Tensor),
+                scale: ScaleRule::Reference,
+                reference: Reference::AbsMax,
+                format: OutputFormat::Dense,
+                ..Default::default()
+            },
+            Quantizer::t81lib(),
+        ),
+        (
+            ConvertOptions {
+                threshold: 0.7,
+                granularity: Some(Granularity::Row),
+                ..Default::default()
+            },
+            Quantizer::twn(Granularity::Row),
+        ),
+    ];
+    for (options, quantizer) in settings {
+        let place = Place::new();
+        let directory = place.open(&options);
+        assert_eq!(directory.metadata().quantizer, quantizer);
+        let llama = llama(&config(2));
+        let ternary = llama.ternary_weight_names();
+        for (name, shape) in llama.expected_tensors() {
+            let values = values(&name, shape.iter().product());
+            match directory.get(&name).unwrap() {
+                T81Tensor::Ternary(matrix) => {
+                    assert!(ternary.contains(&name));
+                    let expected = quantizer
+                        .quantize(&values, shape[0], shape[1], Layout::OutIn)
+                        .unwrap();
+                    assert_eq!(matrix, expected, "{name}");
+                }
+                T81Tensor::Dense(view) => {
+                    assert!(!ternary.contains(&name));
+                    assert_eq!(
+                        (view.dtype, view.bytes),
+                        (Dtype::BF16, &bf16_bytes(&values)[..]),
+                        "{name}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_report_counts_what_was_done() {
+    let place = Place::new();
+    let report = convert(place.source(), place.out(), &ConvertOptions::default()).unwrap();
+    assert_eq!(report.directory, place.out().canonicalize().unwrap());
+    assert_eq!((report.ternary.len(), report.dense.tensors), (14, 14));
+    let ternary_weights = 2 * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 256);
+    let dense_weights = 260 * 64 + 64 + 2 * (2 * 64 + 64 + 32 + 32 + 64);
+    assert_eq!(report.source_bytes, 2 * (ternary_weights + dense_weights));
+    assert_eq!(
+        report.stored_bytes,
+        ternary_weights * 9 / 32 + 2 * dense_weights
+    );
+    assert_eq!(report.dense.bytes_before, 2 * dense_weights);
+    assert_eq!(report.bits_per_weight(), 2.25);
+
+    let directory = T81Directory::open(place.out()).unwrap();
+    let (mut error, mut total, mut zeros) = (0.0, 0.0, 0.0);
+    for tensor in &report.ternary {
+        let T81Tensor::Ternary(matrix) = directory.get(&tensor.name).unwrap() else {
+            panic!("ternary")
+        };
+        let weights = values(&tensor.name, tensor.rows * tensor.columns);
+        let (mut own_error, mut own_total) = (0.0, 0.0);
+        for (weight, value) in weights.iter().zip(matrix.dequantize()) {
+            own_error += (f64::from(*weight) - f64::from(value)).powi(2);
+            own_total += f64::from(*weight).powi(2);
+        }
+        assert!((tensor.relative_error() - (own_error / own_total).sqrt()).abs() < 1e-12);
+        let recorded = directory.metadata().tensors[&tensor.name]
+            .relative_error
+            .unwrap();
+        assert!((recorded - tensor.relative_error()).abs() < 1e-12);
+        error += own_error;
+        total += own_total;
+        zeros += matrix.sparsity() * weights.len() as f64;
+    }
+    assert!((report.relative_error() - (error / total).sqrt()).abs() < 1e-12);
+    assert!((report.sparsity() - zeros / ternary_weights as f64).abs() < 1e-12);
+    let statistics = &directory.metadata().statistics;
+    assert_eq!(statistics.source_bytes, Some(report.source_bytes));
+    assert_eq!(
+        (statistics.ternary_weights, statistics.dense_weights),
+        (ternary_weights, dense_weights)
+    );
+    assert!((statistics.relative_error.unwrap() - report.relative_error()).abs() < 1e-12);
+    let text = report.to_string();
+    for expected in [
+        "mlp.down_proj",
+        "self_attn.q_proj",
+        "kept as floats",
+        "group:64",
+        "2.250",
+        "unusable",
+        "t81-qat",
+    ] {
+        assert!(text.contains(expected), "{text} lacks {expected}");
+    }
+}
+
+#[test]
+fn the_files_of_the_model_go_along_unchanged() {
+    let place = Place::new();
+    place.open(&ConvertOptions::default());
+    let expected = [
+        "LICENSE",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "t81_metadata.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ];
+    assert_eq!(names(&place.out()), expected);
+    for name in expected
+        .iter()
+        .filter(|name| !matches!(**name, "model.safetensors" | "t81_metadata.json"))
+    {
+        assert_eq!(
+            fs::read(place.out().join(name)).unwrap(),
+            fs::read(place.source().join(name)).unwrap()
+        );
+    }
+}
+
+#[test]
+fn the_result_depends_on_the_settings_alone() {
+    let place = Place::new();
+    let bytes = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            place.open(&ConvertOptions {
+                overwrite: true,
+                ..Default::default()
+            })
+        });
+        ["model.safetensors", "t81_metadata.json"]
+            .map(|name| fs::read(place.out().join(name)).unwrap())
+    };
+    assert_eq!(bytes(1), bytes(3));
+}
+
+#[test]
+fn dtypes_of_what_stays_float() {
+    let table: [(ConvertOptions, Dtype, Dtype); 4] = [
+        (ConvertOptions::default(), Dtype::BF16, Dtype::BF16),
+        (
+            ConvertOptions {
+                dtype: Some(Dtype::F32),
+                ..Default::default()
+            },
+            Dtype::F32,
+            Dtype::BF16,
+        ),
+        (
+            ConvertOptions {
+                keep_biases_bf16: false,
+                ..Default::default()
+            },
+            Dtype::BF16,
+            Dtype::F32,
+        ),
+        (
+            ConvertOptions {
+                dtype: Some(Dtype::F16),
+                keep_biases_bf16: false,
+                ..Default::default()
+            },
+            Dtype::F16,
+            Dtype::F32,
+        ),
+    ];
+    for (options, expected, expected_bias) in table {
+        let place = Place::new();
+        let directory = place.open(&options);
+        let dense = |name| match directory.get(name).unwrap() {
+            T81Tensor::Dense(view) => view,
+            T81Tensor::Ternary(_) => panic!("{name} is dense"),
+        };
+        let (norm, bias) = (
+            dense("model.norm.weight"),
+            dense("model.layers.1.self_attn.k_proj.bias"),
+        );
+        assert_eq!((norm.dtype, bias.dtype), (expected, expected_bias));
+        let exact = |value: &f32| match expected {
+            Dtype::F16 => half::f16::from_f32(*value).to_f32(),
+            _ => *value,
+        };
+        assert_eq!(
+            norm.to_f32(),
+            values("model.norm.weight", 64)
+                .iter()
+                .map(exact)
+                .collect::<Vec<_>>()
+        );
+        assert_eq!(
+            bias.to_f32(),
+            values("model.layers.1.self_attn.k_proj.bias", 32)
+        );
+    }
+}
+
+#[test]
+fn patterns_select_what_becomes_ternary() {
+    let patterns = |list: &[&str]| {
+        list.iter()
+            .map(|text| Regex::new(text).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let count = |include: &[&str], exclude: &[&str]| {
+        let options = ConvertOptions {
+            include: patterns(include),
+            exclude: patterns(exclude),
+            ..Default::default()
+        };
+        let place = Place::new();
+        convert(place.source(), place.out(), &options).map(|report| {
+            let directory = T81Directory::open(place.out()).unwrap();
+            assert_eq!(directory.metadata().tensors.len(), report.ternary.len());
+            report.ternary.len()
+        })
+    };
+    assert_eq!(count(&["mlp"], &[]).unwrap(), 6);
+    assert_eq!(count(&["mlp", "q_proj"], &[]).unwrap(), 8);
+    assert_eq!(count(&[], &["layers\\.0\\.", "down_proj"]).unwrap(), 6);
+    assert_eq!(count(&["self_attn"], &["[qk]_proj"]).unwrap(), 4);
+    // Embeddings, norms and biases are no candidates.
+    let error = count(&["embed_tokens", "norm", "bias"], &[]).unwrap_err();
+    assert!(
+        matches!(error, ConvertError::NothingSelected { candidates: 14 }),
+        "{error}"
+    );
+}
+
+#[test]
+fn automatic_groups_follow_the_rows_and_the_gguf_format() {
+    let granularity_of = |options: ConvertOptions| {
+        let place = Place::new();
+        let report = convert(place.source(), place.out(), &options).unwrap();
+        let directory = T81Directory::open(place.out()).unwrap();
+        let of = |name: &str| directory.metadata().tensors[name].granularity;
+        let down = of("model.layers.0.mlp.down_proj.weight");
+        (down, of("model.layers.0.mlp.up_proj.weight"), report)
+    };
+    let (down, up, report) = granularity_of(ConvertOptions::default());
+    assert_eq!((down, up), (group(64), group(64)));
+    assert!(report.unheld.is_empty());
+    let only_down = vec![Regex::new("down_proj").unwrap()];
+    let place = Place::new();
+    let options = ConvertOptions {
+        include: only_down,
+        ..Default::default()
+    };
+    convert(place.source(), place.out(), &options).unwrap();
+    assert_eq!(
+        T81Directory::open(place.out())
+            .unwrap()
+            .metadata()
+            .quantizer
+            .granularity(),
+        group(256)
+    );
+
+    let tq = |granularity| ConvertOptions {
+        gguf_format: Some(BlockFormat::Tq2_0),
+        granularity,
+        ..Default::default()
+    };
+    let (down, up, report) = granularity_of(tq(None));
+    assert_eq!((down, up), (group(256), group(64)));
+    assert_eq!(report.unheld.len(), 12);
+    assert!(
+        report
+            .unheld
+            .iter()
+            .all(|tensor| tensor.instead == Some(BlockFormat::Q2_0))
+    );
+    let text = report.to_string();
+    assert!(
+        text.contains(
+            "warning: 12 tensors with rows of 64 weights (scales per group:64) do not fit TQ2_0"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("group:64 and group:256"), "{text}");
+
+    let (down, up, report) = granularity_of(tq(Some(group(48))));
+    assert_eq!((down, up), (group(48), group(48)));
+    assert_eq!(report.unheld.len(), 14);
+    assert!(report.unheld.iter().all(|tensor| tensor.instead.is_none()));
+    assert!(report.to_string().contains("write them as F16"));
+
+    let q2 = ConvertOptions {
+        gguf_format: Some(BlockFormat::Q2_0),
+        ..Default::default()
+    };
+    let (down, up, report) = granularity_of(q2);
+    assert_eq!((down, up), (group(64), group(64)));
+    assert!(report.unheld.is_empty());
+}
+
+#[test]
+fn a_dense_result_is_an_ordinary_checkpoint_of_the_same_values() {
+    let place = Place::new();
+    place.open(&ConvertOptions {
+        format: OutputFormat::Dense,
+        ..Default::default()
+    });
+    let packed = tempfile::tempdir().unwrap();
+    convert(place.source(), packed.path(), &ConvertOptions::default()).unwrap();
+    let packed = T81Directory::open(packed.path()).unwrap();
+    let checkpoint = Checkpoint::open(place.out()).unwrap();
+    checkpoint.config().check(&checkpoint).unwrap();
+    assert_eq!(checkpoint.config().raw["torch_dtype"], "float16");
+    for name in packed.names() {
+        let expected = match packed.get(name).unwrap() {
+            T81Tensor::Ternary(matrix) => matrix.dequantize(),
+            T81Tensor::Dense(view) => view.to_f32(),
+        };
+        assert_eq!(
+            checkpoint.tensor(name).unwrap().to_f32(),
+            expected,
+            "{name}"
+        );
+    }
+}
+
+fn fail(source: &Path, out: &Path, options: &ConvertOptions) -> String {
+    let error = convert(source, out, options).unwrap_err();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+#[test]
+fn a_failure_leaves_the_previous_result() {
+    let place = Place::new();
+    place.open(&ConvertOptions::default());
+    let old = fs::read(place.out().join("model.safetensors")).unwrap();
+    let overwrite = ConvertOptions {
+        overwrite: true,
+        ..Default::default()
+    };
+    let broken = place.0.path().join("broken");
+    type Edit = fn(&str, &mut [f32]);
+    let table: [(Edit, &str); 4] = [
+        (
+            |name, values| {
+                if name == "model.layers.1.mlp.down_proj.weight" {
+                    values[700] = f32::NAN;
+                }
+            },
+            "tensor `model.layers.1.mlp.down_proj.weight` cannot be made ternary: ",
+        ),
+        (
+            |name, values| {
+                if name == "model.layers.0.self_attn.v_proj.weight" {
+                    values[0] = f32::NEG_INFINITY;
+                }
+            },
+            "tensor `model.layers.0.self_attn.v_proj.weight` cannot be made ternary: ",
+        ),
+        (
+            |name, values| {
+                if name == "model.layers.0.self_attn.q_proj.weight" {
+                    values.fill(1e6);
+                }
+            },
+            "tensor `model.layers.0.self_attn.q_proj.weight` cannot be made ternary: ",
+        ),
+        (
+            |name, values| {
+                if name == "model.norm.weight" {
+                    values[3] = f32::NAN;
+                }
+            },
+            "tensor `model.norm.weight` holds a NaN or an infinity",
+        ),
+    ];
+    for (edit, expected) in table {
+        write_with(&broken, &config(2), edit);
+        let message = fail(&broken, &place.out(), &overwrite);
+        assert!(message.starts_with(expected), "{message}");
+        assert_eq!(
+            fs::read(place.out().join("model.safetensors")).unwrap(),
+            old
+        );
+        fs::remove_dir_all(&broken).unwrap();
+        assert_eq!(names(place.0.path()), ["out", "source"]);
+    }
+    let message = fail(&place.source(), &place.out(), &ConvertOptions::default());
+    assert!(
+        message.contains("exists already; pass --overwrite"),
+        "{message}"
+    );
+    let twice = ConvertOptions {
+        threshold: 0.9,
+        ..overwrite
+    };
+    convert(place.source(), place.out(), &twice).unwrap();
+    assert_ne!(
+        fs::read(place.out().join("model.safetensors")).unwrap(),
+        old
+    );
+    assert_eq!(names(place.0.path()), ["out", "source"]);
+}
+
+#[test]
+fn values_too_large_for_the_dtype_are_refused() {
+    let place = Place::new();
+    write_with(&place.source(), &config(2), |name, values| {
+        if name == "model.embed_tokens.weight" {
+            values[0] = 1e5;
+        }
+    });
+    let message = fail(
+        &place.source(),
+        &place.out(),
+        &ConvertOptions {
+            dtype: Some(Dtype::F16),
+            ..Default::default()
+        },
+    );
+    assert!(
+        message.contains("`model.embed_tokens.weight` holds values that F16 cannot hold"),
+        "{message}"
+    );
+    assert_eq!(names(place.0.path()), ["source"]);
+}
+
+#[test]
+fn the_source_is_never_replaced() {
+    let place = Place::new();
+    let overwrite = ConvertOptions {
+        overwrite: true,
+        ..Default::default()
+    };
+    for out in [
+        place.source(),
+        place.0.path().to_path_buf(),
+        place.source().join("../source"),
+    ] {
+        let error = convert(place.source(), out, &overwrite).unwrap_err();
+        assert!(matches!(error, ConvertError::OverSource(_)), "{error}");
+    }
+    assert!(Checkpoint::open(place.source()).is_ok());
+    // A result within the source's directory harms nothing.
+    convert(
+        place.source(),
+        place.source().join("t81"),
+        &ConvertOptions::default(),
+    )
+    .unwrap();
+    assert!(T81Directory::open(place.source()).is_ok());
+}
+
+#[test]
+fn settings_and_sources_that_make_no_sense() {
+    let place = Place::new();
+    let message = fail(
+        &place.source(),
+        &place.out(),
+        &ConvertOptions {
+            threshold: 1.5,
+            ..Default::default()
+        },
+    );
+    assert!(message.contains("1.5"), "{message}");
+    let error = convert("owner/model", place.out(), &ConvertOptions::default()).unwrap_err();
+    assert!(
+        matches!(error, ConvertError::Hub(HubError::DirectoryNotFound(_))),
+        "{error}"
+    );
+    place.open(&ConvertOptions::default());
+    let again = place.0.path().join("again");
+    let error = convert(place.out(), again, &ConvertOptions::default()).unwrap_err();
+    assert!(
+        matches!(error, ConvertError::Hub(HubError::AlreadyPacked(_))),
+        "{error}"
+    );
+    let mut untied = config(2);
+    untied["tie_word_embeddings"] = json!(false);
+    fs::write(place.source().join("config.json"), untied.to_string()).unwrap();
+    let message = fail(
+        &place.source(),
+        &place.0.path().join("x"),
+        &ConvertOptions::default(),
+    );
+    assert!(message.contains("`lm_head.weight` is missing"), "{message}");
+}
+
+#[test]
+fn surplus_tensors_are_reported() {
+    let place = Place::new();
+    let mut three = config(3);
+    write_with(&place.source(), &three, |_, _| ());
+    three["num_hidden_layers"] = json!(2);
+    fs::write(place.source().join("config.json"), three.to_string()).unwrap();
+    let report = convert(place.source(), place.out(), &ConvertOptions::default()).unwrap();
+    assert_eq!(report.unexpected.len(), 13);
+    assert!(
+        report
+            .to_string()
+            .contains("warning: unknown to the architecture"),
+        "{report}"
+    );
+}
+
+/// Stops after a number of tensors.
+struct Stop {
+    after: usize,
+    seen: usize,
+    bytes: u64,
+    total: u64,
+}
+
+impl Progress for Stop {
+    fn started(&mut self, tensors: usize, bytes: u64) {
+        assert_eq!(tensors, 28);
+        self.total = bytes;
+    }
+
+    fn tensor(&mut self, _name: &str) {
+        self.seen += 1;
+    }
+
+    fn advanced(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    fn cancelled(&self) -> bool {
+        self.seen == self.after
+    }
+}
+
+#[test]
+fn an_interruption_leaves_nothing() {
+    for after in [0, 1, 10, 28] {
+        let place = Place::new();
+        let mut progress = Stop {
+            after,
+            seen: 0,
+            bytes: 0,
+            total: 0,
+        };
+        let error = convert_with_progress(
+            place.source(),
+            place.out(),
+            &ConvertOptions::default(),
+            &mut progress,
+        )
+        .unwrap_err();
+        assert!(matches!(error, ConvertError::Interrupted), "{error}");
+        assert_eq!(names(place.0.path()), ["source"]);
+    }
+    let place = Place::new();
+    let mut progress = Stop {
+        after: usize::MAX,
+        seen: 0,
+        bytes: 0,
+        total: 0,
+    };
+    convert_with_progress(
+        place.source(),
+        place.out(),
+        &ConvertOptions::default(),
+        &mut progress,
+    )
+    .unwrap();
+    assert_eq!((progress.seen, progress.bytes), (28, progress.total));
+}
