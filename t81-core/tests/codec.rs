@@ -29,7 +29,7 @@ fn dequantized_bits(format: BlockFormat, bytes: &[u8]) -> Vec<u32> {
 fn packed(codes: &[i8], columns: usize) -> Vec<u8> {
     let pack = |four: &[i8]| {
         (0..4).fold(0, |byte, i| {
-            byte | (four.get(i).unwrap_or(&0) + 1) as u8 * (1 << (2 * i))
+            byte | ((four.get(i).unwrap_or(&0) + 1) as u8) << (2 * i)
         })
     };
     codes
@@ -281,7 +281,7 @@ proptest! {
             let len = format.block_len();
             let columns = blocks * len;
             let word = |i: usize| words[i % 64].wrapping_mul(i as u32 | 1).rotate_left(i as u32 % 31);
-            let code = |i: usize| if sparse && i / len % 2 == 0 { 0 } else { (word(i) % 3) as i8 - 1 };
+            let code = |i: usize| if sparse && (i / len).is_multiple_of(2) { 0 } else { (word(i) % 3) as i8 - 1 };
             let codes: Vec<i8> = (0..rows * columns).map(code).collect();
             let scales: Vec<f16> = (0..rows * blocks).map(|i| f16::from_bits(word(i) as u16 % 0x7c00)).collect();
             let packed = packed(&codes, columns);

@@ -192,10 +192,10 @@ fn across_columns(
     if parallel {
         patches
             .into_par_iter()
-            .map_init(|| TileKernel::new(rule), run)
+            .map_init(TileKernel::new, run)
             .try_reduce(|| 0, |a, b| Ok(a + b))
     } else {
-        let mut kernel = TileKernel::new(rule);
+        let mut kernel = TileKernel::new();
         patches
             .into_iter()
             .map(|patch| run(&mut kernel, patch))

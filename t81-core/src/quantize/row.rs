@@ -1,7 +1,7 @@
 //! Kernels along a contiguous group: the `[out, in]` layout.
 
 use super::fold::{BLOCK, LANES, PairwiseFold, fold_lanes};
-use super::group::{Cut, magnitude_bits};
+use super::group::{Cut, LIMIT_NONZERO, magnitude_bits, masked_magnitude, nonzero_mask, ternary};
 use super::random::RandomKey;
 use super::rule::{Decision, Rule, Unrepresentable};
 use crate::settings::{Reference, ScaleRule};
@@ -47,12 +47,12 @@ impl RowKernel {
     ) -> (f32, u64) {
         let mut total = 0;
         for (block, offset) in group.chunks(BLOCK).zip((index..).step_by(BLOCK)) {
-            let (sum, count) = match rule.key {
-                None => masked_sum(block, cut.limit),
-                Some(key) => masked_sum(thin(block, cut, key, offset, &mut self.kept), 0),
+            let (block, limit) = match rule.key {
+                None => (block, cut.limit),
+                Some(key) => (thin(block, cut, key, offset, &mut self.kept), LIMIT_NONZERO),
             };
-            total += u64::from(count);
-            self.fold.push(sum);
+            total += u64::from(count(block, limit));
+            self.fold.push(masked_sum(block, limit));
         }
         (self.fold.finish().unwrap_or(0.0), total)
     }
@@ -89,25 +89,25 @@ impl RowKernel {
         blend: f32,
         output: &mut [f32],
     ) -> u64 {
-        let mut zeros = 0;
+        let mut nonzero = 0;
         let blocks = group.chunks(BLOCK).zip(output.chunks_mut(BLOCK));
         for ((block, output), offset) in blocks.zip((index..).step_by(BLOCK)) {
             let kept = match rule.key {
                 None => block,
                 Some(key) => thin(block, &decision.cut, key, offset, &mut self.kept),
             };
-            let (limit, scale) = (decision.limit, decision.scale);
-            zeros += u64::from(if blend == 1.0 {
-                write(block, kept, output, limit, scale, |_, ternary| ternary)
+            nonzero += u64::from(count(kept, decision.limit));
+            if blend == 1.0 {
+                write(block, kept, output, decision, |_, ternary| ternary);
             } else if blend == 0.0 {
-                write(block, kept, output, limit, scale, |weight, _| weight)
+                output.copy_from_slice(block);
             } else {
-                write(block, kept, output, limit, scale, |weight, ternary| {
+                write(block, kept, output, decision, |weight, ternary| {
                     weight + blend * (ternary - weight)
-                })
-            });
+                });
+            }
         }
-        zeros
+        group.len() as u64 - nonzero
     }
 
     /// Writes the packed codes of a group into the codes of its row (see [`TernaryMatrix`](crate::TernaryMatrix)),
@@ -163,20 +163,17 @@ fn maximum(group: &[f32]) -> f32 {
     f32::from_bits(bits as u32)
 }
 
-fn masked_sum(block: &[f32], limit: i32) -> (f32, u32) {
-    let sum = lanes(block, |weight| {
-        let bits = magnitude_bits(weight);
-        if bits > limit {
-            f32::from_bits(bits as u32)
-        } else {
-            0.0
-        }
-    });
-    let count = block
+fn masked_sum(block: &[f32], limit: i32) -> f32 {
+    lanes(block, |weight| {
+        masked_magnitude(weight, nonzero_mask(weight, limit))
+    })
+}
+
+fn count(block: &[f32], limit: i32) -> u32 {
+    block
         .iter()
-        .map(|&weight| u32::from(magnitude_bits(weight) > limit))
-        .sum();
-    (sum, count)
+        .map(|&weight| nonzero_mask(weight, limit) & 1)
+        .sum()
 }
 
 /// Copies the weights that stochastic rounding keeps, and 0 for the others.
@@ -198,23 +195,32 @@ fn thin<'a>(
     kept
 }
 
+/// In chunks of a fixed length, so that the loops become vector code.
 #[inline(always)]
 fn write(
     block: &[f32],
     kept: &[f32],
     output: &mut [f32],
-    limit: i32,
-    scale: f32,
+    decision: &Decision,
     blend: impl Fn(f32, f32) -> f32,
-) -> u32 {
-    let mut zeros = 0;
-    for ((output, &weight), &kept) in output.iter_mut().zip(block).zip(kept) {
-        let nonzero = magnitude_bits(kept) > limit;
-        let ternary = if nonzero { scale.copysign(kept) } else { 0.0 };
-        zeros += u32::from(!nonzero);
-        *output = blend(weight, ternary);
+) {
+    const CHUNK: usize = 16;
+    let (limit, scale) = (decision.limit, decision.scale);
+    let value = |weight: f32, kept: f32| {
+        let mask = nonzero_mask(kept, limit);
+        blend(weight, ternary(kept, scale, mask))
+    };
+    let (blocks, block) = block.as_chunks::<CHUNK>();
+    let (kepts, kept) = kept.as_chunks::<CHUNK>();
+    let (outputs, output) = output.as_chunks_mut::<CHUNK>();
+    for ((output, weights), kept) in outputs.iter_mut().zip(blocks).zip(kepts) {
+        for i in 0..CHUNK {
+            output[i] = value(weights[i], kept[i]);
+        }
     }
-    zeros
+    for ((output, &weight), &kept) in output.iter_mut().zip(block).zip(kept) {
+        *output = value(weight, kept);
+    }
 }
 
 /// 2-bit values of weights: 0, 1 or 2.

@@ -38,7 +38,7 @@ fn magnitude(rule: &Rule, weights: &Weights<'_>) -> f32 {
                 *magnitude = kernel.magnitude(rule, row);
             }),
         Layout::InOut => rows.par_chunks_mut(SPAN).enumerate().for_each_init(
-            || TileKernel::new(rule),
+            TileKernel::new,
             |kernel, (span, magnitudes)| {
                 let region = whole_rows(weights, span, magnitudes.len());
                 let values = kernel.magnitudes(rule, &region);
@@ -68,11 +68,10 @@ fn masked(rule: &Rule, cut: &Cut, weights: &Weights<'_>) -> (f32, u64) {
                 *masked = kernel.masked(rule, cut, values, row as u64 * weights.columns as u64);
             }),
         Layout::InOut => rows.par_chunks_mut(SPAN).enumerate().for_each_init(
-            || TileKernel::new(rule),
+            TileKernel::new,
             |kernel, (span, masked)| {
                 let region = whole_rows(weights, span, masked.len());
-                let limit = if rule.key.is_some() { 0 } else { cut.limit };
-                let (sums, counts) = kernel.masked(rule, &[*cut; SPAN], &[limit; SPAN], &region);
+                let (sums, counts) = kernel.masked(rule, &[*cut; SPAN], &region);
                 for (masked, (sum, count)) in masked.iter_mut().zip(sums.into_iter().zip(counts)) {
                     *masked = (sum, u64::from(count));
                 }

@@ -5,20 +5,17 @@
 //! matrix' stride, and every output feature is a vector lane.
 
 use super::fold::{BLOCK, LANES, PairwiseFold, fold_lanes};
-use super::group::{Cut, magnitude_bits};
+use super::group::{Cut, LIMIT_NONZERO, magnitude_bits, masked_magnitude, nonzero_mask, ternary};
 use super::quantizer::Weights;
 use super::random::RandomKey;
 use super::rule::{Decision, Rule, Unrepresentable};
 use crate::settings::{Reference, ScaleRule};
 
-/// Output features handled by one set of registers.
-const WIDTH: usize = 16;
-const STRIPS: usize = 4;
+/// Output features of a tile: a few cache lines of a matrix row.
+pub(super) const SPAN: usize = 64;
 
-/// Output features of a tile.
-pub(super) const SPAN: usize = WIDTH * STRIPS;
-
-type Strip<T> = [T; WIDTH];
+/// Output features whose partial sums stay in registers.
+const STRIP: usize = 16;
 
 /// A value for each output feature of a tile.
 type Span<T> = [T; SPAN];
@@ -38,10 +35,6 @@ pub(super) struct Region<'a> {
 }
 
 impl Region<'_> {
-    fn strips(&self) -> usize {
-        self.width.div_ceil(WIDTH)
-    }
-
     /// The blocks of a group: offset and length within the region.
     fn blocks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let len = self.len;
@@ -70,23 +63,22 @@ impl Decisions {
     }
 }
 
-/// Buffers of one task. The part of a strip `s` starts at row `s * BLOCK`.
+/// Buffers of one task. Tiles hold zeros past a region's width.
 pub(super) struct TileKernel {
-    tile: Vec<Strip<f32>>,
-    kept: Vec<Strip<f32>>,
+    tile: Vec<Span<f32>>,
+    /// What the tile holds: first output and input feature, number of input features.
+    loaded: Option<(usize, usize, usize)>,
+    /// The weights that stochastic rounding keeps.
+    kept: Vec<Span<f32>>,
     fold: PairwiseFold<Span<f32>>,
 }
 
 impl TileKernel {
-    pub(super) fn new(rule: &Rule) -> Self {
-        let zeros = vec![[0.0; WIDTH]; STRIPS * BLOCK];
+    pub(super) fn new() -> Self {
         Self {
-            kept: if rule.key.is_some() {
-                zeros.clone()
-            } else {
-                Vec::new()
-            },
-            tile: zeros,
+            tile: Vec::new(),
+            loaded: None,
+            kept: Vec::new(),
             fold: PairwiseFold::new(),
         }
     }
@@ -96,17 +88,9 @@ impl TileKernel {
         let mut maxima = [0; SPAN];
         for (offset, len) in region.blocks() {
             self.load(region, offset, len);
-            let mut sums = [0.0; SPAN];
-            for strip in 0..region.strips() {
-                let block = &self.tile[strip * BLOCK..][..len];
-                let lanes = strip * WIDTH..(strip + 1) * WIDTH;
-                match rule.reference {
-                    Reference::AbsMean => sums[lanes].copy_from_slice(&sum(block)),
-                    Reference::AbsMax => maximum(block, &mut maxima[lanes]),
-                }
-            }
-            if rule.reference == Reference::AbsMean {
-                self.fold.push(sums);
+            match rule.reference {
+                Reference::AbsMean => self.fold.push(sum(&self.tile)),
+                Reference::AbsMax => maximum(&self.tile, &mut maxima),
             }
         }
         self.fold
@@ -119,21 +103,24 @@ impl TileKernel {
         &mut self,
         rule: &Rule,
         cut: &Span<Cut>,
-        limit: &Span<i32>,
         region: &Region<'_>,
     ) -> (Span<f32>, Span<u32>) {
         let mut counts = [0; SPAN];
+        let limit = match rule.key {
+            None => cut.map(|cut| cut.limit),
+            Some(_) => [LIMIT_NONZERO; SPAN],
+        };
         for (offset, len) in region.blocks() {
             self.load(region, offset, len);
-            self.thin(rule, cut, region, offset, len);
-            let mut sums = [0.0; SPAN];
-            for strip in 0..region.strips() {
-                let block = &self.decisive()[strip * BLOCK..][..len];
-                let lanes = strip * WIDTH..(strip + 1) * WIDTH;
-                let sum = masked_sum(block, &limit[lanes.clone()], &mut counts[lanes.clone()]);
-                sums[lanes].copy_from_slice(&sum);
-            }
-            self.fold.push(sums);
+            let block = match rule.key {
+                None => &self.tile,
+                Some(key) => {
+                    thin(&self.tile, cut, key, region, offset, &mut self.kept);
+                    &self.kept
+                }
+            };
+            self.fold.push(masked_sum(block, &limit));
+            count(block, &limit, &mut counts);
         }
         (self.fold.finish().unwrap_or([0.0; SPAN]), counts)
     }
@@ -148,13 +135,7 @@ impl TileKernel {
         let magnitude = self.magnitudes(rule, region);
         let cut = magnitude.map(|magnitude| rule.cut(magnitude, count));
         let (sums, counts) = match rule.scale {
-            ScaleRule::LeastSquares => {
-                let limit = match rule.key {
-                    None => cut.map(|cut| cut.limit),
-                    Some(_) => [0; SPAN],
-                };
-                self.masked(rule, &cut, &limit, region)
-            }
+            ScaleRule::LeastSquares => self.masked(rule, &cut, region),
             ScaleRule::Reference => ([0.0; SPAN], [0; SPAN]),
         };
         let mut decisions = Decisions {
@@ -191,23 +172,34 @@ impl TileKernel {
         let mut nonzero = [0; SPAN];
         for (offset, len) in region.blocks() {
             self.load(region, offset, len);
-            self.thin(rule, &decisions.cut, region, offset, len);
-            let output = &mut output[offset..][..len];
-            let place = Place { region, position };
-            if blend == 1.0 {
-                self.write(decisions, &place, output, &mut nonzero, |_, ternary| {
-                    ternary
-                });
-            } else if blend == 0.0 {
-                self.write(decisions, &place, output, &mut nonzero, |weight, _| weight);
-            } else {
-                self.write(
-                    decisions,
-                    &place,
-                    output,
-                    &mut nonzero,
-                    |weight, ternary| weight + blend * (ternary - weight),
-                );
+            let kept = match rule.key {
+                None => &self.tile,
+                Some(key) => {
+                    thin(
+                        &self.tile,
+                        &decisions.cut,
+                        key,
+                        region,
+                        offset,
+                        &mut self.kept,
+                    );
+                    &self.kept
+                }
+            };
+            count(kept, &decisions.limit, &mut nonzero);
+            let range = position..position + region.width;
+            let rows = output[offset..][..len].iter_mut().zip(&self.tile).zip(kept);
+            for ((output, weights), kept) in rows {
+                let output = &mut output[range.clone()];
+                if blend == 1.0 {
+                    write(weights, kept, decisions, output, |_, ternary| ternary);
+                } else if blend == 0.0 {
+                    output.copy_from_slice(&weights[..region.width]);
+                } else {
+                    write(weights, kept, decisions, output, |weight, ternary| {
+                        weight + blend * (ternary - weight)
+                    });
+                }
             }
         }
         let nonzero: u64 = nonzero[..region.width]
@@ -217,161 +209,119 @@ impl TileKernel {
         (region.len * region.width) as u64 - nonzero
     }
 
-    #[inline(always)]
-    fn write(
-        &self,
-        decisions: &Decisions,
-        place: &Place<'_>,
-        output: &mut [&mut [f32]],
-        nonzero: &mut Span<u32>,
-        blend: impl Fn(f32, f32) -> f32,
-    ) {
-        for strip in 0..place.region.strips() {
-            let lane = strip * WIDTH;
-            let width = WIDTH.min(place.region.width - lane);
-            let limit: &Strip<i32> = decisions.limit[lane..]
-                .first_chunk()
-                .expect("a strip of lanes");
-            let scale: &Strip<f32> = decisions.scale[lane..]
-                .first_chunk()
-                .expect("a strip of lanes");
-            let count: &mut Strip<u32> =
-                nonzero[lane..].first_chunk_mut().expect("a strip of lanes");
-            let weights = &self.tile[strip * BLOCK..][..output.len()];
-            let kept = &self.decisive()[strip * BLOCK..][..output.len()];
-            for ((output, weights), kept) in output.iter_mut().zip(weights).zip(kept) {
-                let mut blended = [0.0; WIDTH];
-                for i in 0..WIDTH {
-                    let is_nonzero = magnitude_bits(kept[i]) > limit[i];
-                    let ternary = if is_nonzero {
-                        scale[i].copysign(kept[i])
-                    } else {
-                        0.0
-                    };
-                    count[i] += u32::from(is_nonzero);
-                    blended[i] = blend(weights[i], ternary);
-                }
-                let output = &mut output[place.position + lane..];
-                match output.first_chunk_mut::<WIDTH>() {
-                    Some(output) if width == WIDTH => *output = blended,
-                    _ => output[..width].copy_from_slice(&blended[..width]),
-                }
-            }
-        }
-    }
-
-    /// Copies a block of the region into the tile, with zeros past its width.
+    /// Copies a block of the region into the tile, if it is not there. A kernel serves one matrix.
     fn load(&mut self, region: &Region<'_>, offset: usize, len: usize) {
+        let block = Some((region.first, region.start + offset, len));
+        if self.loaded == block {
+            return;
+        }
+        self.loaded = block;
+        self.tile.resize(len, [0.0; SPAN]);
         let rows = region.weights.rows;
         let values = &region.weights.values[(region.start + offset) * rows..][..len * rows];
-        for (k, row) in values.chunks_exact(rows).enumerate() {
+        for (row, tile) in values.chunks_exact(rows).zip(&mut self.tile) {
             let row = &row[region.first..][..region.width];
-            let (strips, rest) = row.as_chunks::<WIDTH>();
-            for (strip, weights) in strips.iter().enumerate() {
-                self.tile[strip * BLOCK + k] = *weights;
-            }
-            if !rest.is_empty() {
-                let strip = &mut self.tile[strips.len() * BLOCK + k];
-                *strip = [0.0; WIDTH];
-                strip[..rest.len()].copy_from_slice(rest);
-            }
-        }
-    }
-
-    /// Under stochastic rounding, copies the weights that are kept, and 0 for the others.
-    fn thin(
-        &mut self,
-        rule: &Rule,
-        cut: &Span<Cut>,
-        region: &Region<'_>,
-        offset: usize,
-        len: usize,
-    ) {
-        let Some(key) = rule.key else { return };
-        let columns = region.weights.columns as u64;
-        for strip in 0..region.strips() {
-            let lane = strip * WIDTH;
-            let cut: &Strip<Cut> = cut[lane..].first_chunk().expect("a strip of lanes");
-            let first = (region.first + lane) as u64 * columns + (region.start + offset) as u64;
-            let tile = &self.tile[lane / WIDTH * BLOCK..][..len];
-            let kept = &mut self.kept[lane / WIDTH * BLOCK..][..len];
-            for ((kept, weights), index) in kept.iter_mut().zip(tile).zip(first..) {
-                for i in 0..WIDTH {
-                    let uniform = uniform(key, index + i as u64 * columns);
-                    kept[i] = if cut[i].keeps(weights[i].abs(), uniform) {
-                        weights[i]
-                    } else {
-                        0.0
-                    };
+            match row.first_chunk() {
+                Some(row) => *tile = *row,
+                None => {
+                    tile[..row.len()].copy_from_slice(row);
+                    tile[row.len()..].fill(0.0);
                 }
             }
         }
     }
+}
 
-    /// The weights whose magnitudes decide about codes.
-    fn decisive(&self) -> &[Strip<f32>] {
-        if self.kept.is_empty() {
-            &self.tile
-        } else {
-            &self.kept
+/// Copies the weights that stochastic rounding keeps, and 0 for the others.
+fn thin(
+    tile: &[Span<f32>],
+    cut: &Span<Cut>,
+    key: RandomKey,
+    region: &Region<'_>,
+    offset: usize,
+    kept: &mut Vec<Span<f32>>,
+) {
+    kept.resize(tile.len(), [0.0; SPAN]);
+    let columns = region.weights.columns as u64;
+    let first = region.first as u64 * columns + (region.start + offset) as u64;
+    for ((kept, weights), index) in kept.iter_mut().zip(tile).zip(first..) {
+        for lane in 0..SPAN {
+            let weight = weights[lane];
+            let uniform = key.uniform(index + lane as u64 * columns);
+            let keeps = cut[lane].keeps(weight.abs(), uniform);
+            kept[lane] = if keeps { weight } else { 0.0 };
         }
     }
-}
-
-/// Where a region lies in the output slices.
-struct Place<'a> {
-    region: &'a Region<'a>,
-    position: usize,
-}
-
-#[inline(always)]
-fn uniform(key: RandomKey, index: u64) -> f32 {
-    key.uniform(index)
 }
 
 /// Sums a value of each weight for every lane, in the canonical order of a block.
 #[inline(always)]
-fn lanes(block: &[Strip<f32>], value: impl Fn(usize, f32) -> f32) -> Strip<f32> {
-    let mut lane = [[0.0; WIDTH]; LANES];
-    for (l, sum) in lane.iter_mut().enumerate() {
-        let mut total = [0.0; WIDTH];
-        for weights in block.iter().skip(l).step_by(LANES) {
-            for i in 0..WIDTH {
-                total[i] += value(i, weights[i]);
+fn lanes(block: &[Span<f32>], value: impl Fn(usize, f32) -> f32) -> Span<f32> {
+    let mut sums = [0.0; SPAN];
+    for (strip, sums) in sums.as_chunks_mut::<STRIP>().0.iter_mut().enumerate() {
+        let mut lane = [[0.0; STRIP]; LANES];
+        for (l, sum) in lane.iter_mut().enumerate() {
+            let mut total = [0.0; STRIP];
+            for weights in block.iter().skip(l).step_by(LANES) {
+                for i in 0..STRIP {
+                    let place = strip * STRIP + i;
+                    total[i] += value(place, weights[place]);
+                }
             }
+            *sum = total;
         }
-        *sum = total;
+        *sums = fold_lanes(lane);
     }
-    fold_lanes(lane)
+    sums
 }
 
-fn sum(block: &[Strip<f32>]) -> Strip<f32> {
+fn sum(block: &[Span<f32>]) -> Span<f32> {
     lanes(block, |_, weight| weight.abs())
 }
 
-fn maximum(block: &[Strip<f32>], maxima: &mut [i32]) {
-    let maxima: &mut Strip<i32> = maxima.first_chunk_mut().expect("a strip of lanes");
+fn masked_sum(block: &[Span<f32>], limit: &Span<i32>) -> Span<f32> {
+    lanes(block, |lane, weight| {
+        masked_magnitude(weight, nonzero_mask(weight, limit[lane]))
+    })
+}
+
+fn maximum(block: &[Span<f32>], maxima: &mut Span<i32>) {
     for weights in block {
-        for i in 0..WIDTH {
-            maxima[i] = maxima[i].max(magnitude_bits(weights[i]));
+        for lane in 0..SPAN {
+            maxima[lane] = maxima[lane].max(magnitude_bits(weights[lane]));
         }
     }
 }
 
-fn masked_sum(block: &[Strip<f32>], limit: &[i32], counts: &mut [u32]) -> Strip<f32> {
-    let limit: &Strip<i32> = limit.first_chunk().expect("a strip of lanes");
-    let counts: &mut Strip<u32> = counts.first_chunk_mut().expect("a strip of lanes");
+fn count(block: &[Span<f32>], limit: &Span<i32>, counts: &mut Span<u32>) {
     for weights in block {
-        for i in 0..WIDTH {
-            counts[i] += u32::from(magnitude_bits(weights[i]) > limit[i]);
+        for lane in 0..SPAN {
+            counts[lane] += nonzero_mask(weights[lane], limit[lane]) & 1;
         }
     }
-    lanes(block, |i, weight| {
-        let bits = magnitude_bits(weight);
-        if bits > limit[i] {
-            f32::from_bits(bits as u32)
-        } else {
-            0.0
-        }
-    })
+}
+
+#[inline(always)]
+fn write(
+    weights: &Span<f32>,
+    kept: &Span<f32>,
+    decisions: &Decisions,
+    output: &mut [f32],
+    blend: impl Fn(f32, f32) -> f32,
+) {
+    let mut blended = [0.0; SPAN];
+    let written: &mut Span<f32> = match output.first_chunk_mut() {
+        Some(output) => output,
+        None => &mut blended,
+    };
+    for lane in 0..SPAN {
+        let mask = nonzero_mask(kept[lane], decisions.limit[lane]);
+        written[lane] = blend(
+            weights[lane],
+            ternary(kept[lane], decisions.scale[lane], mask),
+        );
+    }
+    if output.len() < SPAN {
+        output.copy_from_slice(&blended[..output.len()]);
+    }
 }
