@@ -1,0 +1,85 @@
+//! Text files.
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::DataError;
+
+/// Reads a text file as it is: no byte is dropped, neither a byte-order mark nor a carriage return.
+///
+/// # Errors
+///
+/// [`DataError::MissingFile`], [`DataError::EmptyFile`], [`DataError::InvalidUtf8`] with the offset of the byte at
+/// fault, and [`DataError::Io`].
+pub fn read_text(path: &Path) -> Result<String, DataError> {
+    let bytes = fs::read(path).map_err(|source| DataError::io(path, source))?;
+    if bytes.is_empty() {
+        return Err(DataError::EmptyFile {
+            path: path.to_owned(),
+        });
+    }
+    String::from_utf8(bytes).map_err(|error| DataError::InvalidUtf8 {
+        path: path.to_owned(),
+        offset: error.utf8_error().valid_up_to(),
+    })
+}
+
+/// The byte at which the last `fraction` of a text begins: after a line end, or where there is none after a space,
+/// with text on both sides.
+pub(crate) fn split_point(text: &str, fraction: f64) -> Option<usize> {
+    let wanted = text.floor_char_boundary(((1.0 - fraction) * text.len() as f64) as usize);
+    ['\n', ' '].into_iter().find_map(|boundary| {
+        let after = text[wanted..]
+            .match_indices(boundary)
+            .map(|(index, _)| wanted + index + 1);
+        let before = text[..wanted]
+            .rmatch_indices(boundary)
+            .map(|(index, _)| index + 1);
+        let splits = |&point: &usize| {
+            let (first, second) = text.split_at(point);
+            !first.trim().is_empty() && !second.trim().is_empty()
+        };
+        after.take(1).chain(before).find(splits)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_after_the_line_that_holds_the_point() {
+        let text = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\nten\n";
+        let point = split_point(text, 0.1).unwrap();
+        assert_eq!(
+            text.split_at(point),
+            (
+                "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n",
+                "ten\n"
+            )
+        );
+        let point = split_point(text, 0.5).unwrap();
+        assert_eq!(&text[point..], "seven\neight\nnine\nten\n");
+    }
+
+    #[test]
+    fn falls_back_to_an_earlier_line_then_to_words() {
+        assert_eq!(
+            split_point("short\na last line that is very long\n", 0.1),
+            Some(6)
+        );
+        assert_eq!(split_point("all words on one line", 0.1), Some(17));
+        assert_eq!(split_point("word", 0.1), None);
+        assert_eq!(split_point("word\n", 0.1), None);
+        assert_eq!(split_point("", 0.1), None);
+    }
+
+    #[test]
+    fn cuts_no_character_in_two() {
+        for fraction in [0.05, 0.3, 0.5, 0.7, 0.95] {
+            let text = "\u{1F600}\u{1F600} \u{e9}\u{e9}\u{e9} \u{1F600}\u{1F600}";
+            let point = split_point(text, fraction).unwrap();
+            assert!(text.is_char_boundary(point) && text[..point].ends_with(' '));
+        }
+    }
+}
