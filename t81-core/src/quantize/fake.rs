@@ -4,11 +4,12 @@ use rayon::prelude::*;
 
 use super::diagnose::diagnose;
 use super::error::QuantizeError;
+use super::panel::{Decisions, PanelKernel, Region, panel_width};
 use super::quantizer::Weights;
 use super::row::RowKernel;
 use super::rule::{Decision, Rule, Unrepresentable};
 use super::tensor;
-use super::tile::{Decisions, Region, SPAN, TileKernel};
+use super::tile::SPAN;
 use crate::settings::{Granularity, Layout};
 
 /// What a quantization did.
@@ -171,31 +172,37 @@ fn across_columns(
         })
         .collect();
 
-    let run = |kernel: &mut TileKernel, patch: Patch<'_, '_>| {
+    let panel_width = panel_width(group_len);
+    let tensor = tensor.map(|decision| vec![Decisions::uniform(&decision); panel_width / SPAN]);
+    let run = |kernel: &mut PanelKernel, patch: Patch<'_, '_>| {
         let mut zeros = 0;
-        for position in (0..patch.width).step_by(SPAN) {
+        for position in (0..patch.width).step_by(panel_width) {
             let region = Region {
                 weights: *weights,
                 first: patch.first + position,
-                width: SPAN.min(patch.width - position),
+                width: panel_width.min(patch.width - position),
                 start: patch.start,
                 len: patch.output.len(),
             };
+            let decided;
             let decisions = match &tensor {
-                Some(decision) => Decisions::uniform(decision),
-                None => kernel.decide(rule, &region)?,
+                Some(decisions) => decisions,
+                None => {
+                    decided = kernel.decide(rule, &region)?;
+                    &decided
+                }
             };
-            zeros += kernel.write_floats(rule, &decisions, &region, blend, patch.output, position);
+            zeros += kernel.write_floats(rule, decisions, &region, blend, patch.output, position);
         }
         Ok(zeros)
     };
     if parallel {
         patches
             .into_par_iter()
-            .map_init(TileKernel::new, run)
+            .map_init(PanelKernel::new, run)
             .try_reduce(|| 0, |a, b| Ok(a + b))
     } else {
-        let mut kernel = TileKernel::new();
+        let mut kernel = PanelKernel::new();
         patches
             .into_iter()
             .map(|patch| run(&mut kernel, patch))

@@ -53,12 +53,12 @@ impl Cut {
         }
     }
 
-    /// Stochastic rounding's choice for a weight of this magnitude, given its random number.
+    /// Stochastic rounding's choice, given the weight's random number: all ones to keep it, else 0.
     #[inline(always)]
-    pub(super) fn keeps(&self, magnitude: f32, uniform: f32) -> bool {
-        let excess = magnitude - self.cutoff;
-        magnitude.to_bits() as i32 > self.limit
-            && (uniform * self.span < excess || excess >= self.span)
+    pub(super) fn kept_mask(&self, weight: f32, uniform: f32) -> u32 {
+        let excess = weight.abs() - self.cutoff;
+        let likely = (uniform * self.span < excess) | (excess >= self.span);
+        nonzero_mask(weight, self.limit) & u32::from(likely).wrapping_neg()
     }
 }
 
@@ -183,12 +183,13 @@ mod tests {
     fn stochastic_rounding_at_its_ends() {
         let cut = Cut::new(0.5, 2.0);
         assert_eq!((cut.cutoff, cut.span), (1.0, 1.0));
-        assert!(!cut.keeps(1.0, 0.0));
-        assert!(cut.keeps(1.5, 0.499));
-        assert!(!cut.keeps(1.5, 0.5));
-        assert!(cut.keeps(2.0, 1.0_f32.next_down()));
+        assert_eq!(cut.kept_mask(1.0, 0.0), 0);
+        assert_eq!(cut.kept_mask(-1.5, 0.499), u32::MAX);
+        assert_eq!(cut.kept_mask(1.5, 0.5), 0);
+        assert_eq!(cut.kept_mask(2.0, 1.0_f32.next_down()), u32::MAX);
         // A threshold of 1 leaves no range: as deterministic.
         let step = Cut::new(1.0, 2.0);
-        assert!(step.keeps(2.0, 0.999) && !step.keeps(2.0_f32.next_down(), 0.0));
+        assert_eq!(step.kept_mask(2.0, 0.999), u32::MAX);
+        assert_eq!(step.kept_mask(2.0_f32.next_down(), 0.0), 0);
     }
 }

@@ -6,6 +6,7 @@ mod fake;
 mod fold;
 mod group;
 mod pack;
+mod panel;
 mod quantizer;
 mod random;
 mod row;

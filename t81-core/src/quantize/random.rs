@@ -15,11 +15,18 @@ impl RandomKey {
         Self { low, high }
     }
 
-    /// 24 random bits as a fraction of 1.
+    /// What the high half of an index contributes.
     #[inline(always)]
-    pub(super) fn uniform(self, index: u64) -> f32 {
-        let word = mix(mix(index as u32 ^ self.low) ^ mix((index >> 32) as u32 ^ self.high));
-        (word >> 8) as f32 * (1.0 / 16_777_216.0)
+    pub(super) fn high(self, index: u64) -> u32 {
+        mix((index >> 32) as u32 ^ self.high)
+    }
+
+    /// 24 random bits as a fraction of 1, for the low half of an index and the contribution of the high one.
+    #[inline(always)]
+    pub(super) fn uniform_at(self, low: u32, high: u32) -> f32 {
+        let word = mix(mix(low ^ self.low) ^ high);
+        // Signed, as vector units convert it.
+        (word >> 8) as i32 as f32 * (1.0 / 16_777_216.0)
     }
 }
 
@@ -47,7 +54,8 @@ fn mix(mut word: u32) -> u32 {
 /// ```
 #[must_use]
 pub fn stochastic_uniform(seed: u64, index: u64) -> f32 {
-    RandomKey::new(seed).uniform(index)
+    let key = RandomKey::new(seed);
+    key.uniform_at(index as u32, key.high(index))
 }
 
 #[cfg(test)]

@@ -97,14 +97,13 @@ impl RowKernel {
                 Some(key) => thin(block, &decision.cut, key, offset, &mut self.kept),
             };
             nonzero += u64::from(count(kept, decision.limit));
+            let (limit, scale) = (decision.limit, decision.scale);
             if blend == 1.0 {
-                write(block, kept, output, decision, |_, ternary| ternary);
+                write_ternary(kept, output, limit, scale);
             } else if blend == 0.0 {
                 output.copy_from_slice(block);
             } else {
-                write(block, kept, output, decision, |weight, ternary| {
-                    weight + blend * (ternary - weight)
-                });
+                write_blended(block, kept, output, limit, scale, blend);
             }
         }
         group.len() as u64 - nonzero
@@ -185,41 +184,45 @@ fn thin<'a>(
     kept: &'a mut [f32; BLOCK],
 ) -> &'a [f32] {
     let kept = &mut kept[..block.len()];
-    for ((kept, &weight), index) in kept.iter_mut().zip(block).zip(index..) {
-        *kept = if cut.keeps(weight.abs(), key.uniform(index)) {
-            weight
-        } else {
-            0.0
-        };
-    }
+    // The high half of the index changes at most once.
+    let boundary = (u64::from(u32::MAX - index as u32) + 1).min(block.len() as u64) as usize;
+    let (head, tail) = block.split_at(boundary);
+    let (kept_head, kept_tail) = kept.split_at_mut(boundary);
+    thin_run(head, cut, key, index, kept_head);
+    thin_run(tail, cut, key, index + boundary as u64, kept_tail);
     kept
 }
 
-/// In chunks of a fixed length, so that the loops become vector code.
-#[inline(always)]
-fn write(
+/// [`thin`] for weights whose indices have the same high half.
+fn thin_run(block: &[f32], cut: &Cut, key: RandomKey, index: u64, kept: &mut [f32]) {
+    let high = key.high(index);
+    for ((kept, &weight), low) in kept.iter_mut().zip(block).zip(index as u32..=u32::MAX) {
+        let mask = cut.kept_mask(weight, key.uniform_at(low, high));
+        *kept = f32::from_bits(weight.to_bits() & mask);
+    }
+}
+
+// Functions of their own, in which the compiler knows that the slices do not overlap, so that it makes vector code.
+
+#[inline(never)]
+fn write_ternary(kept: &[f32], output: &mut [f32], limit: i32, scale: f32) {
+    for (output, &kept) in output.iter_mut().zip(kept) {
+        *output = ternary(kept, scale, nonzero_mask(kept, limit));
+    }
+}
+
+#[inline(never)]
+fn write_blended(
     block: &[f32],
     kept: &[f32],
     output: &mut [f32],
-    decision: &Decision,
-    blend: impl Fn(f32, f32) -> f32,
+    limit: i32,
+    scale: f32,
+    blend: f32,
 ) {
-    const CHUNK: usize = 16;
-    let (limit, scale) = (decision.limit, decision.scale);
-    let value = |weight: f32, kept: f32| {
-        let mask = nonzero_mask(kept, limit);
-        blend(weight, ternary(kept, scale, mask))
-    };
-    let (blocks, block) = block.as_chunks::<CHUNK>();
-    let (kepts, kept) = kept.as_chunks::<CHUNK>();
-    let (outputs, output) = output.as_chunks_mut::<CHUNK>();
-    for ((output, weights), kept) in outputs.iter_mut().zip(blocks).zip(kepts) {
-        for i in 0..CHUNK {
-            output[i] = value(weights[i], kept[i]);
-        }
-    }
     for ((output, &weight), &kept) in output.iter_mut().zip(block).zip(kept) {
-        *output = value(weight, kept);
+        let ternary = ternary(kept, scale, nonzero_mask(kept, limit));
+        *output = weight + blend * (ternary - weight);
     }
 }
 

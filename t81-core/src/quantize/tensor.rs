@@ -4,10 +4,11 @@ use rayon::prelude::*;
 
 use super::fold::PairwiseFold;
 use super::group::Cut;
+use super::panel::{PanelKernel, Region, panel_width};
 use super::quantizer::Weights;
 use super::row::RowKernel;
 use super::rule::{Decision, Rule, Unrepresentable};
-use super::tile::{Region, SPAN, TileKernel};
+use super::tile::{Cuts, SPAN};
 use crate::settings::{Layout, Reference, ScaleRule};
 
 /// The one decision of [`Granularity::Tensor`](crate::Granularity::Tensor).
@@ -29,6 +30,7 @@ pub(super) fn decide(rule: &Rule, weights: &Weights<'_>) -> Result<Decision, Unr
 
 /// The sum or the maximum of `abs(w)`, as the reference asks.
 fn magnitude(rule: &Rule, weights: &Weights<'_>) -> f32 {
+    let width = panel_width(weights.columns);
     let mut rows = vec![0.0; weights.rows];
     match weights.layout {
         Layout::OutIn => rows
@@ -37,12 +39,12 @@ fn magnitude(rule: &Rule, weights: &Weights<'_>) -> f32 {
             .for_each_init(RowKernel::new, |kernel, (magnitude, row)| {
                 *magnitude = kernel.magnitude(rule, row);
             }),
-        Layout::InOut => rows.par_chunks_mut(SPAN).enumerate().for_each_init(
-            TileKernel::new,
-            |kernel, (span, magnitudes)| {
-                let region = whole_rows(weights, span, magnitudes.len());
+        Layout::InOut => rows.par_chunks_mut(width).enumerate().for_each_init(
+            PanelKernel::new,
+            |kernel, (panel, magnitudes)| {
+                let region = whole_rows(weights, panel * width, magnitudes.len());
                 let values = kernel.magnitudes(rule, &region);
-                magnitudes.copy_from_slice(&values[..magnitudes.len()]);
+                magnitudes.copy_from_slice(&values.as_flattened()[..magnitudes.len()]);
             },
         ),
     }
@@ -58,6 +60,8 @@ fn magnitude(rule: &Rule, weights: &Weights<'_>) -> f32 {
 
 /// The sum of `abs(w)` over the non-zero codes and their number.
 fn masked(rule: &Rule, cut: &Cut, weights: &Weights<'_>) -> (f32, u64) {
+    let width = panel_width(weights.columns);
+    let cuts = vec![Cuts::uniform(cut); width / SPAN];
     let mut rows = vec![(0.0, 0); weights.rows];
     match weights.layout {
         Layout::OutIn => rows
@@ -67,13 +71,17 @@ fn masked(rule: &Rule, cut: &Cut, weights: &Weights<'_>) -> (f32, u64) {
             .for_each_init(RowKernel::new, |kernel, (row, (masked, values))| {
                 *masked = kernel.masked(rule, cut, values, row as u64 * weights.columns as u64);
             }),
-        Layout::InOut => rows.par_chunks_mut(SPAN).enumerate().for_each_init(
-            TileKernel::new,
-            |kernel, (span, masked)| {
-                let region = whole_rows(weights, span, masked.len());
-                let (sums, counts) = kernel.masked(rule, &[*cut; SPAN], &region);
-                for (masked, (sum, count)) in masked.iter_mut().zip(sums.into_iter().zip(counts)) {
-                    *masked = (sum, u64::from(count));
+        Layout::InOut => rows.par_chunks_mut(width).enumerate().for_each_init(
+            PanelKernel::new,
+            |kernel, (panel, masked)| {
+                let region = whole_rows(weights, panel * width, masked.len());
+                let tiles = kernel.masked(rule, &cuts, &region);
+                for (masked, (sums, counts)) in masked.chunks_mut(SPAN).zip(tiles) {
+                    for (masked, (sum, count)) in
+                        masked.iter_mut().zip(sums.into_iter().zip(counts))
+                    {
+                        *masked = (sum, u64::from(count));
+                    }
                 }
             },
         ),
@@ -88,10 +96,10 @@ fn fold(rows: impl IntoIterator<Item = f32>) -> f32 {
     fold.finish().unwrap_or(0.0)
 }
 
-fn whole_rows<'a>(weights: &Weights<'a>, span: usize, width: usize) -> Region<'a> {
+fn whole_rows<'a>(weights: &Weights<'a>, first: usize, width: usize) -> Region<'a> {
     Region {
         weights: *weights,
-        first: span * SPAN,
+        first,
         width,
         start: 0,
         len: weights.columns,
