@@ -345,7 +345,7 @@ impl fmt::Display for ConversionReport {
         )?;
         write!(
             f,
-            "A pretrained model is unusable after conversion alone (perplexity above 1e6 measured): train it with \
+            "A pretrained model is unusable after conversion alone (SmolLM2-135M: perplexity above 1e6): train it with \
              ternary weights, see t81-qat."
         )
     }

@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t)]
     reference: Reference,
     /// Store what stays float as float32, float16 or bfloat16 [default: as in the source]
-    #[arg(long, alias = "dtype", value_name = "DTYPE")]
+    #[arg(long, visible_alias = "dtype", value_name = "DTYPE")]
     torch_dtype: Option<Dtype>,
     /// Keep BF16 biases BF16 whatever --torch-dtype says (the default)
     #[arg(long, overrides_with = "no_keep_biases_bf16")]
@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t)]
     format: OutputFormat,
     /// Choose groups for this GGUF type: TQ1_0, TQ2_0 or Q2_0; also the type of --output-gguf
-    #[arg(long, alias = "gguf-quant", value_name = "TYPE")]
+    #[arg(long, visible_alias = "gguf-quant", value_name = "TYPE")]
     pub(crate) quant: Option<BlockFormat>,
     /// Also write a GGUF file
     #[arg(long, value_name = "PATH")]

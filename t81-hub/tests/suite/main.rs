@@ -4,6 +4,7 @@ mod checkpoint;
 mod config;
 mod model;
 mod mutations;
+mod properties;
 mod t81_directory;
 mod t81_mutations;
 mod tokenizer;
