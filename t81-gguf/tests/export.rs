@@ -597,6 +597,7 @@ fn a_checkpoint_is_exported_without_a_directory_between() {
     .unwrap();
     let file = GgufFile::open(&output).unwrap();
     assert_eq!(file.metadata().string("general.name"), Some("name"));
+    assert_eq!(file.metadata().string("t81.source"), Some("hub/name"));
     // Values that are ternary already keep their codes and scales: the mean of equal magnitudes is that magnitude.
     let other = directory.path().join("other.gguf");
     export_t81(

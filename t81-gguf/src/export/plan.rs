@@ -365,12 +365,18 @@ fn file_type(tensors: &[PlannedTensor], quant: ExportType) -> u32 {
 
 /// Names, and how the weights came to be ternary.
 fn describe_origin(origin: &Origin, file_type: u32, metadata: &mut Metadata) {
-    let source = origin.source.trim_end_matches(['/', '\\']);
-    let name = source
+    let path = origin.source.trim_end_matches(['/', '\\']);
+    let name = path
         .rsplit(['/', '\\'])
         .next()
         .filter(|name| !name.is_empty())
         .unwrap_or("model");
+    // A file that is passed on does not tell where its maker keeps models.
+    let source = if Path::new(path).is_absolute() {
+        name
+    } else {
+        path
+    };
     metadata.set("general.type", "model");
     metadata.set("general.name", name);
     metadata.set("general.file_type", file_type);
@@ -379,7 +385,7 @@ fn describe_origin(origin: &Origin, file_type: u32, metadata: &mut Metadata) {
         "general.quantized_by",
         concat!("t81-gguf ", env!("CARGO_PKG_VERSION")),
     );
-    metadata.set("t81.source", origin.source.as_str());
+    metadata.set("t81.source", source);
     metadata.set("t81.tool", origin.tool.as_str());
     let quantizer = &origin.quantizer;
     metadata.set(

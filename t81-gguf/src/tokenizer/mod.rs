@@ -120,6 +120,7 @@ pub(crate) fn describe(
                     tokenizer.model.ignore_merges,
                 )?,
             };
+            notes.extend(pre_tokenizer::remark(pre).map(str::to_owned));
             metadata.set("tokenizer.ggml.model", "gpt2");
             metadata.set("tokenizer.ggml.pre", pre);
         }

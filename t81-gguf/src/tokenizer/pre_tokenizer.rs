@@ -120,6 +120,14 @@ pub(crate) fn identify(
         })
 }
 
+/// Where llama.cpp is known to split otherwise than the tokenizer that a name stands for.
+pub(crate) fn remark(name: &str) -> Option<&'static str> {
+    // Its expression engine has no \p{Lu} and the like; what stands in their place leaves out \p{M}.
+    matches!(name, "gpt-4o" | "tekken").then_some(
+        "llama.cpp splits words at combining marks where tokenizer.json does not; text with such marks is tokenized otherwise",
+    )
+}
+
 /// Appends the expressions of one step; the error describes a step that has no counterpart.
 fn collect_splits(
     step: &Value,

@@ -310,3 +310,9 @@ fn chat_templates_are_passed_on() {
 fn spaces_in_merges_take_their_byte_level_form() {
     assert_eq!(merge_text(&("a b".to_owned(), " ".to_owned())), "aĠb Ġ");
 }
+
+#[test]
+fn known_deviations_of_llama_cpp_are_remarked_on() {
+    assert!(pre_tokenizer::remark("tekken").is_some_and(|text| text.contains("combining marks")));
+    assert_eq!(pre_tokenizer::remark("llama-bpe"), None);
+}
