@@ -52,7 +52,7 @@ impl Damage {
         let path = self.file.get(&files).clone();
         let mut bytes = fs::read(&path).unwrap();
         // Data regions dwarf the headers: half of all positions fall into the first 2 kB.
-        let end = if self.removed % 2 == 0 {
+        let end = if self.removed.is_multiple_of(2) {
             bytes.len()
         } else {
             bytes.len().min(2048)
