@@ -8,8 +8,8 @@ use std::io::Write;
 use std::path::Path;
 
 use t81_convert::convert_with_progress;
-use t81_gguf::{ExportOptions, ExportType, export_t81_with_progress};
-use t81_hub::{HubError, T81Directory, Tokenizer, resolve};
+use t81_gguf::{ExportOptions, ExportType, check_output, export_t81_with_progress};
+use t81_hub::{T81Directory, Tokenizer, resolve};
 
 pub(crate) use arguments::Arguments;
 use failure::Failure;
@@ -18,7 +18,7 @@ use terminal::Terminal;
 /// Converts, exports if asked to, and prints a summary.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(gguf) = &arguments.output_gguf {
-        check_export(&arguments.source, gguf, arguments.overwrite)?;
+        check_export(arguments, gguf)?;
     }
     let mut terminal = Terminal::new(arguments.quiet)?;
     let options = arguments.options();
@@ -54,11 +54,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// What would make the export fail after the work is done.
-fn check_export(source: &Path, gguf: &Path, overwrite: bool) -> Result<(), Failure> {
-    if gguf.exists() && !overwrite {
-        return Err(HubError::OutputExists(gguf.to_path_buf()).into());
+fn check_export(arguments: &Arguments, gguf: &Path) -> Result<(), Failure> {
+    // A file within OUT goes with whatever OUT is replaced by, and its folder need not exist yet.
+    if gguf.parent() != Some(&arguments.out) {
+        check_output(gguf, arguments.overwrite)?;
     }
-    Tokenizer::open(resolve(source)?)?;
+    Tokenizer::open(resolve(&arguments.source)?)?;
     Ok(())
 }
 

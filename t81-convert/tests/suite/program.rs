@@ -201,6 +201,21 @@ fn a_gguf_file_holds_the_directory_s_codes() {
 }
 
 #[test]
+fn a_gguf_file_may_lie_in_the_directory_itself() {
+    let place = place();
+    for overwrite in [&[][..], &["--overwrite"]] {
+        let arguments = [
+            &["source", "out", "--output-gguf", "out/model.gguf", "-q"],
+            overwrite,
+        ]
+        .concat();
+        assert_eq!(succeed(place.path(), &arguments), "");
+        assert!(GgufFile::open(place.path().join("out/model.gguf")).is_ok());
+        assert!(T81Directory::open(place.path().join("out")).is_ok());
+    }
+}
+
+#[test]
 fn failures_are_one_line_and_a_cause_and_change_nothing() {
     let place = place();
     fs::create_dir(place.path().join("pickled")).unwrap();
@@ -235,6 +250,14 @@ fn failures_are_one_line_and_a_cause_and_change_nothing() {
         (
             &["source", "out", "--output-gguf", "old.gguf"],
             "`old.gguf` exists already; pass --overwrite",
+        ),
+        (
+            &["source", "out", "--output-gguf", "absent/new.gguf"],
+            "cannot write to `absent`",
+        ),
+        (
+            &["source", "out", "--output-gguf", "documents", "--overwrite"],
+            "not a regular file",
         ),
         (
             &["source", "out", "--threshold", "2"],
