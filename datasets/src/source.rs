@@ -63,7 +63,7 @@ pub struct LoadOptions {
     pub separator: Option<u32>,
     /// The seed of the story corpus (0).
     pub story_seed: u64,
-    /// Stories to train on (10 000, about 4.5 million characters).
+    /// Stories to train on (10 000, about 3.4 million characters).
     pub train_stories: usize,
     /// Stories to validate on (500).
     pub validation_stories: usize,

@@ -83,16 +83,19 @@ impl StoryCorpus {
     }
 }
 
-/// The split that holds this story, by the FNV-1a hash of its text.
+/// The split that holds this story.
 fn split_of(text: &str) -> Split {
-    let hash = text.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
-    });
-    if mix(hash) % VALIDATION_SHARE == 0 {
+    if mix(fnv1a(text)).is_multiple_of(VALIDATION_SHARE) {
         Split::Validation
     } else {
         Split::Train
     }
+}
+
+fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    })
 }
 
 /// A story and the number of its sentences.

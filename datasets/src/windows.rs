@@ -10,6 +10,9 @@ use crate::error::DataError;
 /// When the model wants a beginning-of-sequence token, `llama-perplexity` puts one at the head of the token stream
 /// and overwrites the first token of every window with it.
 ///
+/// It reads `<|endoftext|>` and its like as plain text and leaves out one line end at the end of the file; on a text
+/// without special tokens its windows are those of [`tokenize_text`](crate::tokenize_text), token for token.
+///
 /// ```
 /// use t81_datasets::evaluation_windows;
 ///

@@ -1,9 +1,12 @@
 //! What happens in a story.
 
+mod animals;
 mod counting;
 mod days;
+mod deeds;
+mod hiding;
 mod kindness;
-mod objects;
+mod owning;
 mod rooms;
 
 use super::teller::{Scene, Teller};
@@ -12,15 +15,15 @@ pub(super) type Plot = fn(&mut Teller, &Scene);
 
 /// Every plot is as likely as the others; one named twice is twice as likely.
 pub(super) const PLOTS: &[Plot] = &[
-    objects::moved_while_away,
-    objects::put_away,
-    objects::put_away,
-    objects::trade,
-    objects::lend,
-    objects::tidy,
-    objects::three_cups,
-    objects::lost,
-    objects::gift,
+    hiding::moved_while_away,
+    hiding::put_away,
+    hiding::put_away,
+    owning::trade,
+    owning::lend,
+    hiding::tidy,
+    hiding::three_cups,
+    hiding::lost,
+    owning::gift,
     rooms::errands,
     rooms::errands,
     counting::share,
@@ -31,15 +34,15 @@ pub(super) const PLOTS: &[Plot] = &[
     days::weather,
     days::seed,
     days::trip,
-    days::race,
-    days::baking,
+    deeds::race,
+    deeds::baking,
     days::noise,
-    days::practice,
-    kindness::hungry_animal,
+    deeds::practice,
+    animals::hungry_animal,
     kindness::broken,
     kindness::confession,
     kindness::heavy_load,
     kindness::newcomer,
-    kindness::lost_pet,
-    kindness::favorite_colors,
+    animals::lost_pet,
+    owning::favorite_colors,
 ];

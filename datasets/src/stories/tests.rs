@@ -19,6 +19,15 @@ const GOLDEN_STORY: &str = "There was a young boy, and he was called Adam. He fo
     peppers.\nWhat did the seed become? It became a pepper plant.";
 
 #[test]
+fn the_first_megabyte_of_each_split_never_changes() {
+    let hashes = [Split::Train, Split::Validation]
+        .map(|split| fnv1a(&StoryCorpus::new(0).text(split, 1_000_000)));
+    assert_eq!(hashes, GOLDEN_HASHES);
+}
+
+const GOLDEN_HASHES: [u64; 2] = [3_777_399_890_227_273_839, 1_574_674_524_321_560_510];
+
+#[test]
 fn stories_have_4_to_14_sentences() {
     let mut lengths = [0_usize; MOST_SENTENCES + 1];
     for (text, sentences) in many(20_000) {
@@ -201,10 +210,7 @@ impl<'text> Reader<'text> {
 }
 
 /// The words of the list in the order of their places in the sentence.
-fn found_in<'text>(
-    sentence: &'text str,
-    words: impl Iterator<Item = &'static str>,
-) -> Vec<&'text str> {
+fn found_in(sentence: &str, words: impl Iterator<Item = &'static str>) -> Vec<&str> {
     let mut found: Vec<(usize, &str)> = words
         .flat_map(|word| sentence.match_indices(word))
         .filter(|(index, word)| !sentence[index + word.len()..].starts_with(char::is_alphanumeric))

@@ -43,7 +43,7 @@ pub(super) fn share(t: &mut Teller, scene: &Scene) {
         t,
         "{a} gave {a_gave} to {b}.",
         "{a} gave {b} {a_gave}.",
-        "\"Of course,\" said {a} and gave {b} {a_gave}."
+        "so {a} gave {b} {a_gave}."
     );
     let (left, total) = (number_word(had - given), number_word(other_had + given));
     if t.random.chance(2) {
@@ -249,7 +249,7 @@ pub(super) fn compare(t: &mut Teller, scene: &Scene) {
         "{rich} had {by} more than {poor}.",
         "{poor} had {by} fewer than {rich}."
     );
-    if difference % 2 == 0 {
+    if difference.is_multiple_of(2) {
         let (moved, each) = (
             kind.count(difference / 2),
             number_word(more - difference / 2),

@@ -1,93 +1,8 @@
 //! Plots about what people do for each other.
 
-use crate::stories::frame::{end_alone, end_together, introduce, open_alone, open_together};
-use crate::stories::lexicon::{ANIMALS, Animal, COLORS, PET_NAMES, Person, article, number_word};
+use crate::stories::frame::{end_alone, end_together, introduce, open_together};
+use crate::stories::lexicon::{COLORS, Person, article};
 use crate::stories::teller::{Scene, Teller, tell};
-
-/// An animal is fed and brought home.
-pub(super) fn hungry_animal(t: &mut Teller, scene: &Scene) {
-    let scene = scene.at(t.place(true));
-    open_alone(t, &scene);
-    let Person {
-        name: a, he, him, ..
-    } = scene.hero;
-    let Animal {
-        kind,
-        food,
-        thanks,
-        home,
-    } = t.random.pick(ANIMALS);
-    let size = t.random.pick(&[
-        "little", "small", "young", "old", "white", "brown", "gray", "thin", "tired",
-    ]);
-    let an = article(size);
-    let [spot] = t.spots(scene.place);
-    tell!(
-        t,
-        "{he} saw {an} {size} {kind} {spot}.",
-        "{spot} there was {an} {size} {kind}.",
-        "{an} {size} {kind} sat {spot}."
-    );
-    tell!(
-        t,
-        "it was hungry.",
-        "the {kind} looked hungry.",
-        "it had not eaten all day."
-    );
-    tell!(
-        t,
-        "\"Are you hungry?\" asked {a}.",
-        "\"Poor {kind},\" said {a}.",
-        "{a} wanted to help the {kind}."
-    );
-    tell!(
-        t,
-        "{a} gave it {food}.",
-        "{he} had {food} and gave it to the {kind}.",
-        "{he} ran home and came back with {food}."
-    );
-    tell!(
-        t,
-        "the {kind} ate it all and {thanks}.",
-        "the {kind} ate and {thanks}.",
-        "it {thanks} and ate everything."
-    );
-    tell!(
-        t,
-        "\"Where do you live?\" {a} asked.",
-        "then {a} wanted to take it home.",
-        "it wanted to go home, and {a} went with it."
-    );
-    tell!(
-        t,
-        "the {kind} lived in {home}.",
-        "they walked until they came to {home}.",
-        "{a} brought the {kind} to {home}."
-    );
-    if t.random.chance(2) {
-        tell!(
-            t,
-            "the next day, the {kind} waited for {him}.",
-            "from then on, the {kind} was {a}'s friend.",
-            "{a} came to see it every day."
-        );
-    }
-    match t.random.below(4) {
-        0 => t.ask(
-            &format!("What did the {kind} eat?"),
-            &format!("It ate {food}."),
-        ),
-        1 => t.ask(
-            &format!("Where did {a} see the {kind}?"),
-            &format!("{he} saw it {spot}."),
-        ),
-        2 => t.ask(
-            &format!("Why did {a} feed the {kind}?"),
-            "Because it was hungry.",
-        ),
-        _ => end_alone(t, scene.hero),
-    }
-}
 
 /// Something breaks and is mended.
 pub(super) fn broken(t: &mut Teller, scene: &Scene) {
@@ -267,7 +182,6 @@ pub(super) fn heavy_load(t: &mut Teller, scene: &Scene) {
     let Person {
         name: neighbor,
         he: neighbor_he,
-        his: neighbor_his,
         ..
     } = scene.neighbor;
     let load = t.random.pick(&[
@@ -317,7 +231,7 @@ pub(super) fn heavy_load(t: &mut Teller, scene: &Scene) {
         t,
         "but it was too heavy for {neighbor}.",
         "{neighbor} had to stop and rest.",
-        "{neighbor_his} arms were tired."
+        "{neighbor}'s arms were tired."
     );
     tell!(
         t,
@@ -348,7 +262,7 @@ pub(super) fn heavy_load(t: &mut Teller, scene: &Scene) {
         t,
         "\"Thank you,\" said {neighbor}.",
         "{neighbor} was very thankful.",
-        "\"You are strong!\" {neighbor_he} said."
+        "\"You are strong!\" said {neighbor}."
     );
     tell!(
         t,
@@ -464,151 +378,5 @@ pub(super) fn newcomer(t: &mut Teller, scene: &Scene) {
         1 => t.ask("What did they play?", &format!("They played {game}.")),
         2 => t.ask("Who was new?", &format!("{c} was new.")),
         _ => {}
-    }
-}
-
-/// A pet is searched for.
-pub(super) fn lost_pet(t: &mut Teller, scene: &Scene) {
-    let Person {
-        name: a, him, his, ..
-    } = scene.hero;
-    let b = scene.friend.name;
-    let scene = scene.at(t.place(true));
-    let pet = t.random.pick(PET_NAMES);
-    let kind = t.random.pick(&[
-        "dog", "cat", "rabbit", "puppy", "kitten", "turtle", "goat", "duck", "parrot", "hamster",
-    ]);
-    let color = t.random.pick(&[
-        "white", "black", "brown", "gray", "small", "fat", "young", "old",
-    ]);
-    let an = article(color);
-    let [first, second, right] = t.spots(scene.place);
-    let inside = scene.place.inside;
-    tell!(
-        t,
-        "{a} had {an} {color} {kind} named {pet}.",
-        "{a}'s {kind} was called {pet}, and it was {color}."
-    );
-    tell!(
-        t,
-        "one day {pet} ran away.",
-        "one morning {pet} was gone.",
-        "but today {pet} did not come home."
-    );
-    tell!(
-        t,
-        "{a} asked {b} to help {him} look for {pet}.",
-        "\"Where is {pet}?\" {a} asked {b}.",
-        "{a} and {b} went out to find {pet}."
-    );
-    tell!(
-        t,
-        "they searched {inside}.",
-        "first they looked for {pet} {inside}."
-    );
-    tell!(
-        t,
-        "{b} looked {first}, but {pet} was not there.",
-        "{b} did not find {pet} {first}."
-    );
-    tell!(
-        t,
-        "{a} looked {second}, but found only a leaf.",
-        "{pet} was not {second} either."
-    );
-    tell!(
-        t,
-        "they called, \"{pet}! {pet}!\"",
-        "then they heard a small sound.",
-        "\"Be quiet and listen,\" said {b}."
-    );
-    tell!(
-        t,
-        "{pet} was {right}!",
-        "and there, {right}, was {pet}.",
-        "{a} ran and found {pet} {right}."
-    );
-    tell!(
-        t,
-        "{a} took {pet} in {his} arms.",
-        "{a} carried {pet} home.",
-        "\"Never run away again,\" {a} said."
-    );
-    match t.random.below(4) {
-        0 => t.ask(&format!("Where was {pet}?"), &format!("{pet} was {right}.")),
-        1 => t.ask(
-            &format!("Who was {pet}?"),
-            &format!("{pet} was {a}'s {kind}."),
-        ),
-        2 => t.ask(
-            &format!("Where did {b} look?"),
-            &format!("{b} looked {first}."),
-        ),
-        _ => end_together(t, &scene),
-    }
-}
-
-/// Everybody gets what they like.
-pub(super) fn favorite_colors(t: &mut Teller, scene: &Scene) {
-    let (a, b, elder) = (scene.hero.name, scene.friend.name, scene.elder.name);
-    let item = t.item().noun;
-    let [first, second] = t.random.distinct(COLORS);
-    let (an, another) = (article(first), article(second));
-    let price = number_word(t.random.between(2, 9));
-    tell!(
-        t,
-        "{a} liked {first} things, and {b} liked {second} things.",
-        "{a}'s favorite color was {first}, and {b}'s was {second}.",
-        "{a} loved the color {first}, but {b} loved {second}."
-    );
-    tell!(
-        t,
-        "one day {elder} went to the market.",
-        "{elder} wanted to buy something for them.",
-        "{elder} went to a shop with {price} coins."
-    );
-    tell!(
-        t,
-        "{elder} bought {an} {first} {item} and {another} {second} {item}.",
-        "there {elder} saw {an} {first} {item} and {another} {second} {item} and bought both."
-    );
-    tell!(
-        t,
-        "\"Who wants which {item}?\" {elder} asked.",
-        "at home {elder} called {a} and {b}.",
-        "\"These are for you,\" said {elder}."
-    );
-    tell!(
-        t,
-        "{a} took the {first} {item}.",
-        "\"I want the {first} {item},\" said {a}.",
-        "so {a} got the {first} {item}."
-    );
-    tell!(
-        t,
-        "{b} took the {second} {item}.",
-        "\"And I want the {second} {item},\" said {b}.",
-        "and {b} got the {second} {item}."
-    );
-    tell!(
-        t,
-        "both were happy with it.",
-        "\"Thank you, {elder}!\" they said.",
-        "they did not have to fight."
-    );
-    match t.random.below(4) {
-        0 => t.ask(
-            &format!("Who had the {first} {item}?"),
-            &format!("{a} had the {first} {item}."),
-        ),
-        1 => t.ask(
-            &format!("What color was {b}'s {item}?"),
-            &format!("{b}'s {item} was {second}."),
-        ),
-        2 => t.ask(
-            &format!("What was {a}'s favorite color?"),
-            &format!("{a}'s favorite color was {first}."),
-        ),
-        _ => end_together(t, scene),
     }
 }

@@ -184,7 +184,7 @@ impl House {
             }
             Event::Take { item, .. } => {
                 let thing = self.items[item].the();
-                if again {
+                if again && matches!(self.last, Some(Event::Go { .. })) {
                     tell!(
                         t,
                         "{a} picked up {thing}.",
