@@ -4,12 +4,11 @@ use rayon::prelude::*;
 
 use super::diagnose::diagnose;
 use super::error::QuantizeError;
-use super::panel::{Decisions, PanelKernel, Region, panel_width};
 use super::quantizer::Weights;
 use super::row::RowKernel;
 use super::rule::{Decision, Rule, Unrepresentable};
+use super::stripe::{Decisions, Region, StripeKernel, WIDTH};
 use super::tensor;
-use super::tile::SPAN;
 use crate::settings::{Granularity, Layout};
 
 /// What a quantization did.
@@ -31,6 +30,9 @@ impl QuantizeStatistics {
 
 /// Below this many weights one thread is faster than waking others.
 const SEQUENTIAL: usize = 1 << 15;
+
+/// Output features of the narrowest task of the `[in, out]` layout: a few cache lines.
+const STRIPE: usize = 64;
 
 /// Weights of one task of the `[out, in]` layout, about.
 const TASK: usize = 1 << 15;
@@ -130,8 +132,8 @@ fn across_columns(
 ) -> Result<u64, Unrepresentable> {
     let (rows, columns) = (weights.rows, weights.columns);
     let group_len = match tensor {
-        // Any height does once the decision is made.
-        Some(_) => columns.min(SPAN),
+        // Any height does once the decision is made; a small one goes through memory in order.
+        Some(_) => columns.min(8),
         None => rule.granularity.group_len(columns),
     };
     let groups = columns.div_ceil(group_len);
@@ -143,7 +145,7 @@ fn across_columns(
     };
     let stripe = rows
         .div_ceil(wanted.div_ceil(groups))
-        .next_multiple_of(SPAN);
+        .next_multiple_of(STRIPE);
 
     // Each stripe of output features owns its slice of every input feature's outputs.
     let mut stripes: Vec<Vec<&mut [f32]>> = (0..rows.div_ceil(stripe))
@@ -172,15 +174,14 @@ fn across_columns(
         })
         .collect();
 
-    let panel_width = panel_width(group_len);
-    let tensor = tensor.map(|decision| vec![Decisions::uniform(&decision); panel_width / SPAN]);
-    let run = |kernel: &mut PanelKernel, patch: Patch<'_, '_>| {
+    let tensor = tensor.map(|decision| Decisions::uniform(&decision));
+    let run = |kernel: &mut StripeKernel, patch: Patch<'_, '_>| {
         let mut zeros = 0;
-        for position in (0..patch.width).step_by(panel_width) {
+        for position in (0..patch.width).step_by(WIDTH) {
             let region = Region {
                 weights: *weights,
                 first: patch.first + position,
-                width: panel_width.min(patch.width - position),
+                width: WIDTH.min(patch.width - position),
                 start: patch.start,
                 len: patch.output.len(),
             };
@@ -199,10 +200,10 @@ fn across_columns(
     if parallel {
         patches
             .into_par_iter()
-            .map_init(PanelKernel::new, run)
+            .map_init(StripeKernel::new, run)
             .try_reduce(|| 0, |a, b| Ok(a + b))
     } else {
-        let mut kernel = PanelKernel::new();
+        let mut kernel = StripeKernel::new();
         patches
             .into_iter()
             .map(|patch| run(&mut kernel, patch))

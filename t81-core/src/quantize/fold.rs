@@ -11,7 +11,7 @@ pub(super) const BLOCK: usize = 256;
 pub(super) const LANES: usize = 8;
 
 /// A value whose sums fold.
-pub(super) trait Add: Copy {
+pub(super) trait Add {
     fn add(self, other: Self) -> Self;
 }
 
@@ -22,8 +22,8 @@ impl Add for f32 {
     }
 }
 
-impl<const N: usize> Add for [f32; N] {
-    #[inline(always)]
+/// Element by element.
+impl Add for Vec<f32> {
     fn add(mut self, other: Self) -> Self {
         for (sum, value) in self.iter_mut().zip(other) {
             *sum += value;
@@ -34,9 +34,10 @@ impl<const N: usize> Add for [f32; N] {
 
 /// Folds the lanes of a block.
 #[inline(always)]
-pub(super) fn fold_lanes<T: Add>(lane: [T; LANES]) -> T {
-    let even = lane[0].add(lane[4]).add(lane[2].add(lane[6]));
-    let odd = lane[1].add(lane[5]).add(lane[3].add(lane[7]));
+pub(super) fn fold_lanes<T: Add>(lanes: [T; LANES]) -> T {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    let even = a.add(e).add(c.add(g));
+    let odd = b.add(f).add(d.add(h));
     even.add(odd)
 }
 

@@ -6,13 +6,12 @@ mod fake;
 mod fold;
 mod group;
 mod pack;
-mod panel;
 mod quantizer;
 mod random;
 mod row;
 mod rule;
+mod stripe;
 mod tensor;
-mod tile;
 
 pub use error::QuantizeError;
 pub use fake::QuantizeStatistics;

@@ -254,3 +254,23 @@ fn pack(block: &[f32], limit: i32, column: usize, codes: &mut [u8]) {
         *byte = a | b << 2 | c << 4 | d << 6;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stochastic_uniform;
+
+    #[test]
+    fn random_numbers_follow_indices_beyond_32_bits() {
+        let block = [1.5; 40];
+        let cut = Cut::new(0.5, 2.0);
+        for index in [(1 << 32) - 40, (1 << 32) - 17, (1 << 32) - 1, 1 << 32] {
+            let mut kept = [0.0; BLOCK];
+            let kept = thin(&block, &cut, RandomKey::new(3), index, &mut kept);
+            for (&kept, index) in kept.iter().zip(index..) {
+                let keeps = stochastic_uniform(3, index) < 0.5;
+                assert_eq!(kept, if keeps { 1.5 } else { 0.0 });
+            }
+        }
+    }
+}

@@ -4,11 +4,10 @@ use rayon::prelude::*;
 
 use super::fold::PairwiseFold;
 use super::group::Cut;
-use super::panel::{PanelKernel, Region, panel_width};
 use super::quantizer::Weights;
 use super::row::RowKernel;
 use super::rule::{Decision, Rule, Unrepresentable};
-use super::tile::{Cuts, SPAN};
+use super::stripe::{Region, StripeKernel, WIDTH};
 use crate::settings::{Layout, Reference, ScaleRule};
 
 /// The one decision of [`Granularity::Tensor`](crate::Granularity::Tensor).
@@ -30,7 +29,6 @@ pub(super) fn decide(rule: &Rule, weights: &Weights<'_>) -> Result<Decision, Unr
 
 /// The sum or the maximum of `abs(w)`, as the reference asks.
 fn magnitude(rule: &Rule, weights: &Weights<'_>) -> f32 {
-    let width = panel_width(weights.columns);
     let mut rows = vec![0.0; weights.rows];
     match weights.layout {
         Layout::OutIn => rows
@@ -39,12 +37,12 @@ fn magnitude(rule: &Rule, weights: &Weights<'_>) -> f32 {
             .for_each_init(RowKernel::new, |kernel, (magnitude, row)| {
                 *magnitude = kernel.magnitude(rule, row);
             }),
-        Layout::InOut => rows.par_chunks_mut(width).enumerate().for_each_init(
-            PanelKernel::new,
-            |kernel, (panel, magnitudes)| {
-                let region = whole_rows(weights, panel * width, magnitudes.len());
+        Layout::InOut => rows.par_chunks_mut(WIDTH).enumerate().for_each_init(
+            StripeKernel::new,
+            |kernel, (stripe, magnitudes)| {
+                let region = whole_rows(weights, stripe * WIDTH, magnitudes.len());
                 let values = kernel.magnitudes(rule, &region);
-                magnitudes.copy_from_slice(&values.as_flattened()[..magnitudes.len()]);
+                magnitudes.copy_from_slice(&values);
             },
         ),
     }
@@ -60,8 +58,7 @@ fn magnitude(rule: &Rule, weights: &Weights<'_>) -> f32 {
 
 /// The sum of `abs(w)` over the non-zero codes and their number.
 fn masked(rule: &Rule, cut: &Cut, weights: &Weights<'_>) -> (f32, u64) {
-    let width = panel_width(weights.columns);
-    let cuts = vec![Cuts::uniform(cut); width / SPAN];
+    let cuts = vec![*cut; WIDTH];
     let mut rows = vec![(0.0, 0); weights.rows];
     match weights.layout {
         Layout::OutIn => rows
@@ -71,17 +68,13 @@ fn masked(rule: &Rule, cut: &Cut, weights: &Weights<'_>) -> (f32, u64) {
             .for_each_init(RowKernel::new, |kernel, (row, (masked, values))| {
                 *masked = kernel.masked(rule, cut, values, row as u64 * weights.columns as u64);
             }),
-        Layout::InOut => rows.par_chunks_mut(width).enumerate().for_each_init(
-            PanelKernel::new,
-            |kernel, (panel, masked)| {
-                let region = whole_rows(weights, panel * width, masked.len());
-                let tiles = kernel.masked(rule, &cuts, &region);
-                for (masked, (sums, counts)) in masked.chunks_mut(SPAN).zip(tiles) {
-                    for (masked, (sum, count)) in
-                        masked.iter_mut().zip(sums.into_iter().zip(counts))
-                    {
-                        *masked = (sum, u64::from(count));
-                    }
+        Layout::InOut => rows.par_chunks_mut(WIDTH).enumerate().for_each_init(
+            StripeKernel::new,
+            |kernel, (stripe, masked)| {
+                let region = whole_rows(weights, stripe * WIDTH, masked.len());
+                let (sums, counts) = kernel.masked(rule, &cuts, &region);
+                for (masked, (sum, count)) in masked.iter_mut().zip(sums.into_iter().zip(counts)) {
+                    *masked = (sum, u64::from(count));
                 }
             },
         ),
