@@ -1,9 +1,9 @@
 //! The LLaMA decoder's causality, rotary embedding, loss and gradients.
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, Tolerance};
+use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData, Tolerance};
 use t81_burn::models::llama::{Llama, LlamaConfig, LlamaConfigError, RopeScaling, cross_entropy};
 
 fn config() -> LlamaConfig {
@@ -58,7 +58,8 @@ fn sharpened(model: Llama) -> Llama {
 fn a_position_does_not_see_later_ones() {
     for device in [Device::default(), Device::default().autodiff()] {
         let model = sharpened(config().init(&device));
-        let (length, changed) = (17, 11);
+        // Long enough for the attention to work in two pieces, the change within the second one.
+        let (length, changed) = (150, 110);
         let tokens = sequence([2, length], &device);
         let other = tokens.clone().slice_assign(
             [0..2, changed..length],
@@ -136,9 +137,10 @@ fn rotary_tables_follow_the_formula() {
 fn a_longer_sequence_has_the_logits_of_its_beginning() {
     let device = Device::default();
     let model = sharpened(config().init(&device));
-    let tokens = sequence([1, 40], &device);
-    let long = model.forward(tokens.clone()).slice([0..1, 0..20, 0..61]);
-    let short = model.forward(tokens.slice([0..1, 0..20]));
+    // Attention works on the long one in three pieces and on the short one in one.
+    let tokens = sequence([1, 200], &device);
+    let long = model.forward(tokens.clone()).slice([0..1, 0..90, 0..61]);
+    let short = model.forward(tokens.slice([0..1, 0..90]));
     long.into_data()
         .assert_approx_eq::<f32>(&short.into_data(), Tolerance::absolute(1e-4));
 }
@@ -190,7 +192,7 @@ fn both_losses_have_the_value_and_gradient_of_the_composed_one() {
             );
             // A factor on the loss must reach the gradients, as gradient accumulation needs it.
             let found = (loss.mean * 0.5).backward();
-            let compare = |param: &burn::module::Param<Tensor<2>>, what: &str| {
+            let compare = |param: &Param<Tensor<2>>, what: &str| {
                 let expected = param.grad(&gradients).unwrap() * 0.5;
                 let found = param.grad(&found).unwrap();
                 let difference = (expected.clone() - found).abs().max().into_scalar::<f32>();
@@ -209,6 +211,49 @@ fn both_losses_have_the_value_and_gradient_of_the_composed_one() {
         }
         assert!((validation.mean.into_scalar::<f32>() - expected).abs() < 1e-5);
     }
+}
+
+struct ToHalf;
+
+impl ModuleMapper for ToHalf {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| tensor.cast(DType::F16).detach().require_grad())
+    }
+}
+
+#[test]
+fn half_precision_models_run_and_have_gradients() {
+    let device = Device::default().autodiff();
+    let full = config().init(&device);
+    let half = full.clone().map(&mut ToHalf);
+    let inputs = sequence([2, 13], &device);
+    assert_eq!(half.forward(inputs.clone()).dtype(), DType::F16);
+    let loss = |model: &Llama| {
+        let loss = model
+            .forward_loss(inputs.clone(), inputs.clone(), None)
+            .mean;
+        assert_eq!(loss.dtype(), DType::F32);
+        let gradients = loss.backward();
+        let gradient = model.layers[0]
+            .self_attn
+            .v_proj
+            .weight
+            .grad(&gradients)
+            .unwrap();
+        (loss.into_scalar::<f32>(), gradient.cast(DType::F32))
+    };
+    let (half_loss, half_gradient) = loss(&half);
+    let (full_loss, full_gradient) = loss(&full);
+    assert!(
+        (half_loss - full_loss).abs() < 1e-3,
+        "{half_loss} {full_loss}"
+    );
+    let largest = full_gradient.clone().abs().max().into_scalar::<f32>();
+    let difference = (half_gradient - full_gradient)
+        .abs()
+        .max()
+        .into_scalar::<f32>();
+    assert!(difference < 0.03 * largest, "{difference} of {largest}");
 }
 
 #[test]

@@ -3,7 +3,11 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Bool, DType, Tensor};
+use burn::tensor::{Bool, DType, Device, Tensor};
+
+/// Bounds of the pieces of a sequence on a CPU: smaller or more ones cost more than they save.
+const SHORTEST_PIECE: usize = 64;
+const MOST_PIECES: usize = 8;
 
 /// Causal attention in which groups of query heads share a key and value head
 /// (Ainslie et al. 2023, [GQA](https://arxiv.org/abs/2305.13245)).
@@ -27,19 +31,54 @@ pub struct LlamaAttention {
 pub(super) struct AttentionContext {
     cosines: Tensor<2>,
     sines: Tensor<2>,
-    /// 0 where a query may look and minus infinity where it may not, `[1, 1, length, length]`; only for training.
-    mask: Option<Tensor<4>>,
+    /// The queries in pieces, first to last; `None` if Burn's attention kernel computes all at once.
+    pieces: Option<Vec<Piece>>,
+}
+
+/// Queries that look at the same number of keys.
+struct Piece {
+    start: usize,
+    length: usize,
+    /// 0 where a query may look and minus infinity where it may not, `[1, 1, length, start + length]`.
+    mask: Tensor<4>,
 }
 
 impl AttentionContext {
     /// For sequences shaped and typed as `states` `[batch, length, hidden_size]`.
     pub(super) fn new(rotary: &RotaryTables, states: &Tensor<3>) -> Self {
-        let (length, dtype) = (states.dims()[1], states.dtype());
+        let (length, dtype, device) = (states.dims()[1], states.dtype(), states.device());
         let (cosines, sines) = rotary.first(length);
-        let mask = states.is_autodiff().then(|| causal_mask(length, states));
+        let on_flex = is_flex(&device);
+        // Burn's kernel has no gradient of its own, and on Flex it is slower than the pieces.
+        let pieces = (on_flex || device.is_autodiff()).then(|| {
+            let count = if on_flex {
+                (length / SHORTEST_PIECE).clamp(1, MOST_PIECES)
+            } else {
+                1
+            };
+            let step = length.div_ceil(count).max(1);
+            let pieces = (0..length).step_by(step);
+            pieces
+                .map(|start| Piece::new(start, step.min(length - start), dtype, &device))
+                .collect()
+        });
         Self {
             cosines: cosines.cast(dtype),
             sines: sines.cast(dtype),
+            pieces,
+        }
+    }
+}
+
+impl Piece {
+    fn new(start: usize, length: usize, dtype: DType, device: &Device) -> Self {
+        let shape = [length, start + length];
+        let future = Tensor::<2, Bool>::tril_mask(shape, start as i64, device);
+        let zeros = Tensor::<2>::zeros(shape, (device, dtype));
+        let mask = zeros.mask_fill(future, f32::NEG_INFINITY).unsqueeze::<4>();
+        Self {
+            start,
+            length,
             mask,
         }
     }
@@ -54,14 +93,9 @@ impl LlamaAttention {
         let value = split_heads(self.v_proj.forward(states), self.key_value_heads);
         let query = rotate(query, &context.cosines, &context.sines);
         let key = rotate(key, &context.cosines, &context.sines);
-        let groups = self.heads / self.key_value_heads;
-        let attended = match &context.mask {
-            Some(mask) => differentiable_attention(query, key, value, mask),
-            None => fused_attention(
-                query,
-                repeat_heads(key, groups),
-                repeat_heads(value, groups),
-            ),
+        let attended = match &context.pieces {
+            Some(pieces) => composed_attention(query, key, value, pieces),
+            None => fused_attention(query, key, value),
         };
         let width = self.heads * attended.dims()[3];
         self.o_proj
@@ -91,8 +125,10 @@ fn repeat_heads(states: Tensor<4>, groups: usize) -> Tensor<4> {
     ])
 }
 
-/// Burn's attention kernel. It keeps no gradient: under autodiff Burn would compose it from single operations.
+/// Burn's attention kernel.
 fn fused_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
+    let groups = query.dims()[1] / key.dims()[1];
+    let (key, value) = (repeat_heads(key, groups), repeat_heads(value, groups));
     let options = AttentionModuleOptions {
         is_causal: true,
         ..Default::default()
@@ -100,30 +136,86 @@ fn fused_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor
     attention(query, key, value, None, None, options)
 }
 
-/// Attention from single operations, with the fewest passes over the `[length, length]` scores: the query heads of a group are
-/// stacked as rows so that keys and values need no copies, and the softmax divides after the values are summed.
-fn differentiable_attention(
+/// Attention from differentiable operations. A piece of the queries meets only the keys up to its end, which saves
+/// nearly half of the scores.
+fn composed_attention(
     query: Tensor<4>,
     key: Tensor<4>,
     value: Tensor<4>,
-    mask: &Tensor<4>,
+    pieces: &[Piece],
 ) -> Tensor<4> {
+    let width = query.dims()[3];
+    let query = query * (width as f64).powf(-0.5);
+    if let [piece] = pieces {
+        return attend(query, key, value, &piece.mask);
+    }
+    let attended = pieces.iter().map(|piece| {
+        let end = piece.start + piece.length;
+        attend(
+            query.clone().narrow(2, piece.start, piece.length),
+            key.clone().narrow(2, 0, end),
+            value.clone().narrow(2, 0, end),
+            &piece.mask,
+        )
+    });
+    Tensor::cat(attended.collect(), 2)
+}
+
+/// Softmax attention of scaled queries, with the fewest passes over the scores: the query heads of a group are stacked as
+/// rows so that keys and values need no copies, and the softmax divides after the values are summed.
+fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, mask: &Tensor<4>) -> Tensor<4> {
     let [batch, heads, length, width] = query.dims();
-    let key_value_heads = key.dims()[1];
+    let [_, key_value_heads, seen, _] = key.dims();
     let rows = heads / key_value_heads * length;
-    let query = (query * (width as f64).powf(-0.5)).reshape([batch, key_value_heads, rows, width]);
-    let scores = query.matmul(key.transpose());
-    let scores = scores.reshape([batch, heads, length, length]) + mask.clone();
+    let scores = query
+        .reshape([batch, key_value_heads, rows, width])
+        .matmul(key.transpose());
+    let scores = scores.reshape([batch, heads, length, seen]) + mask.clone();
     let highest = scores.clone().detach().max_dim(3);
     let weights = (scores - highest).exp();
     let total = weights.clone().sum_dim(3);
-    let weights = weights.reshape([batch, key_value_heads, rows, length]);
+    let weights = weights.reshape([batch, key_value_heads, rows, seen]);
     weights.matmul(value).reshape([batch, heads, length, width]) / total
 }
 
-fn causal_mask(length: usize, states: &Tensor<3>) -> Tensor<4> {
-    let device = states.device();
-    let zeros = Tensor::<2>::zeros([length, length], (&device, DType::F32)).cast(states.dtype());
-    let future = Tensor::<2, Bool>::tril_mask([length, length], 0, &device);
-    zeros.mask_fill(future, f32::NEG_INFINITY).unsqueeze::<4>()
+#[cfg(feature = "flex")]
+fn is_flex(device: &Device) -> bool {
+    *device == Device::flex()
+}
+
+#[cfg(not(feature = "flex"))]
+fn is_flex(_device: &Device) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Distribution, Tolerance};
+
+    #[test]
+    fn pieces_and_the_kernel_agree() {
+        let device = Device::default();
+        let random =
+            |heads| Tensor::<4>::random([2, heads, 50, 8], Distribution::Normal(0.0, 2.0), &device);
+        let (query, key, value) = (random(6), random(2), random(2));
+        let expected = fused_attention(query.clone(), key.clone(), value.clone()).into_data();
+        for step in [50, 25, 17] {
+            let pieces: Vec<Piece> = (0..50)
+                .step_by(step)
+                .map(|start| Piece::new(start, step.min(50 - start), DType::F32, &device))
+                .collect();
+            let found = composed_attention(query.clone(), key.clone(), value.clone(), &pieces);
+            found
+                .into_data()
+                .assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-5));
+        }
+    }
+
+    #[test]
+    fn heads_of_a_group_are_neighbours() {
+        let states = Tensor::<4>::from_data([[[[1.0]], [[2.0]]]], &Device::default());
+        let repeated: Vec<f32> = repeat_heads(states, 3).into_data().try_into_vec().unwrap();
+        assert_eq!(repeated, [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]);
+    }
 }

@@ -1,7 +1,8 @@
+use burn::tensor::activation::softmax;
 use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor};
 
-/// Logits held at a time by [`linear_cross_entropy`]: 128 MiB in f32.
-const LOGITS_AT_ONCE: usize = 1 << 25;
+/// Logits held at a time: 128 MiB in f32.
+pub(super) const LOGITS_AT_ONCE: usize = 1 << 25;
 
 /// Mean cross-entropy of a batch of tokens.
 #[derive(Debug, Clone)]
@@ -92,11 +93,14 @@ impl Head {
 ///
 /// The gradients of states and head are computed on the way (the loss is where the backward pass starts, so they are
 /// known up to a factor), as in Liger Kernel's fused linear cross-entropy (Hsu et al. 2024, <https://arxiv.org/abs/2410.10989>).
+///
+/// `logits_at_once` bounds the logits held in memory; [`LOGITS_AT_ONCE`] is a good number.
 pub(super) fn linear_cross_entropy(
     states: Tensor<2>,
     head: Head,
     targets: Tensor<1, Int>,
     mask: Option<Tensor<1>>,
+    logits_at_once: usize,
 ) -> TokenLoss {
     let [rows, _] = states.dims();
     let dtype = states.dtype();
@@ -108,7 +112,7 @@ pub(super) fn linear_cross_entropy(
     let differentiable = states.is_autodiff() || head.weight().is_autodiff();
     let plain_states = states.clone().inner();
     let tokens = Tokens::new(targets, mask);
-    let step = (LOGITS_AT_ONCE / vocabulary).clamp(1, rows);
+    let step = (logits_at_once / vocabulary).min(rows).max(1);
 
     let mut sum: Option<Tensor<1>> = None;
     let mut states_gradients = Vec::with_capacity(rows.div_ceil(step));
@@ -175,10 +179,10 @@ impl TokenLoss {
     }
 }
 
-/// Targets and how often each counts, `[rows, 1]`, without autodiff.
+/// Targets and how often each counts (once if `weights` is `None`), `[rows, 1]`, without autodiff.
 struct Tokens {
     targets: Tensor<2, Int>,
-    weights: Tensor<2>,
+    weights: Option<Tensor<2>>,
 }
 
 /// Summed loss of some rows, and its gradient `[rows, vocabulary]` with respect to their logits if asked for.
@@ -190,54 +194,121 @@ struct Piece {
 impl Tokens {
     fn new(targets: Tensor<1, Int>, mask: Option<Tensor<1>>) -> Self {
         let targets = targets.inner().unsqueeze_dim::<2>(1);
-        let shape = targets.dims();
-        match mask {
-            Some(mask) => {
-                let weights = mask.inner().cast(DType::F32).unsqueeze_dim::<2>(1);
-                let ignored = weights.clone().equal_elem(0.0);
-                Self {
-                    targets: targets.mask_fill(ignored, 0),
-                    weights,
-                }
-            }
-            None => {
-                let weights = Tensor::ones(shape, (&targets.device(), DType::F32));
-                Self { targets, weights }
-            }
-        }
+        let weights = mask.map(|mask| mask.inner().cast(DType::F32).unsqueeze_dim::<2>(1));
+        let targets = match &weights {
+            Some(weights) => targets.mask_fill(weights.clone().equal_elem(0.0), 0),
+            None => targets,
+        };
+        Self { targets, weights }
     }
 
     fn narrow(&self, start: usize, length: usize) -> Self {
         Self {
             targets: self.targets.clone().narrow(0, start, length),
-            weights: self.weights.clone().narrow(0, start, length),
+            weights: self
+                .weights
+                .clone()
+                .map(|weights| weights.narrow(0, start, length)),
         }
     }
 
     fn count(&self) -> Tensor<1> {
-        self.weights.clone().sum()
+        match &self.weights {
+            Some(weights) => weights.clone().sum(),
+            None => {
+                let rows = self.targets.dims()[0] as f32;
+                Tensor::full([1], rows, (&self.targets.device(), DType::F32))
+            }
+        }
+    }
+
+    fn weigh(&self, rows: Tensor<2>) -> Tensor<2> {
+        match &self.weights {
+            Some(weights) => rows * weights.clone(),
+            None => rows,
+        }
     }
 
     /// Losses of f32 `logits` `[rows, vocabulary]`: `ln(sum(exp(logits))) - logits[target]`, times the weight of the row.
     fn losses(&self, logits: Tensor<2>, with_gradient: bool) -> Piece {
         let chosen = logits.clone().gather(1, self.targets.clone());
         let highest = logits.clone().max_dim(1);
-        let exponentials = (logits - highest.clone()).exp();
-        let total = exponentials.clone().sum_dim(1);
-        let losses = total.clone().log() + highest - chosen;
+        let probabilities = softmax(logits, 1);
+        // The highest logit has the probability 1 / sum(exp(logits - highest)), which is at least 1 / vocabulary: unlike the one
+        // of the target it cannot underflow.
+        let log_sum = highest - probabilities.clone().max_dim(1).log();
+        let losses = self.weigh(log_sum - chosen);
         let gradient = with_gradient.then(|| {
-            let probabilities = exponentials * (self.weights.clone() / total);
-            let targets = self.targets.clone();
-            probabilities.scatter(
-                1,
-                targets,
-                self.weights.clone().neg(),
-                IndexingUpdateOp::Add,
-            )
+            let rows = Tensor::ones_like(&losses);
+            let (indices, values) = (self.targets.clone(), self.weigh(rows).neg());
+            self.weigh(probabilities)
+                .scatter(1, indices, values, IndexingUpdateOp::Add)
         });
         Piece {
-            sum: (losses * self.weights.clone()).sum(),
+            sum: losses.sum(),
             gradient,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Distribution};
+
+    #[test]
+    fn rows_in_parts_have_the_loss_and_gradients_of_all_at_once() {
+        let device = Device::default().autodiff();
+        let random = |shape| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+        let (states, weight) = (random([10, 6]), random([6, 7]));
+        let targets = Tensor::<1, Int>::from_data([0, 6, 5, 4, 3, 2, 1, 0, 1, 2], &device);
+        let mask = Tensor::<1>::from_data([1, 0, 1, 2, 1, 0, 0, 1, 1, 1], &device);
+        let run = |logits_at_once: usize, tied: bool| {
+            let states = states.clone().require_grad();
+            let weight = weight.clone();
+            let weight = if tied { weight.transpose() } else { weight }
+                .detach()
+                .require_grad();
+            let head = if tied { Head::Tied } else { Head::Untied }(weight.clone());
+            let (targets, mask) = (targets.clone(), Some(mask.clone()));
+            let loss = linear_cross_entropy(states.clone(), head, targets, mask, logits_at_once);
+            let gradients = loss.mean.backward();
+            let weight = weight.grad(&gradients).unwrap();
+            let weight = if tied { weight.transpose() } else { weight };
+            (
+                loss.mean.into_scalar::<f32>(),
+                states.grad(&gradients).unwrap(),
+                weight,
+            )
+        };
+        let (expected, states_gradient, weight_gradient) = run(1000, false);
+        for (logits_at_once, tied) in [(1000, true), (7, false), (28, false), (28, true), (0, true)]
+        {
+            let (loss, states, weight) = run(logits_at_once, tied);
+            assert!((loss - expected).abs() < 1e-6);
+            let difference = |found: Tensor<2>, expected: &Tensor<2>| {
+                (found - expected.clone()).abs().max().into_scalar::<f32>()
+            };
+            assert!(
+                difference(states, &states_gradient) < 1e-6,
+                "{logits_at_once} {tied}"
+            );
+            assert!(
+                difference(weight, &weight_gradient) < 1e-6,
+                "{logits_at_once} {tied}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hopeless_target_has_a_finite_loss() {
+        let logits = Tensor::<3>::from_data([[[300.0, 0.0, -1e30]]], &Device::default());
+        for (target, expected) in [(0i64, 0.0), (1, 300.0), (2, 1e30)] {
+            let targets = Tensor::<2, Int>::from_data([[target]], &Device::default());
+            let loss = cross_entropy(logits.clone(), targets, None)
+                .mean
+                .into_scalar::<f32>();
+            assert_eq!(loss, expected);
         }
     }
 }

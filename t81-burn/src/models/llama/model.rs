@@ -1,6 +1,6 @@
 use super::attention::AttentionContext;
 use super::layer::LlamaLayer;
-use super::loss::{Head, TokenLoss, linear_cross_entropy};
+use super::loss::{Head, LOGITS_AT_ONCE, TokenLoss, linear_cross_entropy};
 use super::rotary::RotaryTables;
 use burn::module::Module;
 use burn::nn::{Embedding, Linear, RmsNorm};
@@ -63,6 +63,7 @@ impl Llama {
             self.head(),
             targets.reshape([batch * length]),
             mask.map(|mask| mask.reshape([batch * length])),
+            LOGITS_AT_ONCE,
         )
     }
 
