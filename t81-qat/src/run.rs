@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
+use burn::lr_scheduler::LrSchedulerRecord;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::optim::{AdamWConfig, ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
@@ -181,8 +182,11 @@ impl Session<'_> {
         let rates = settings.learning_rates();
         self.output.write_schedule(settings, &rates)?;
         let mut model = QatModel::new(decoder.train(), settings.max_grad_norm);
-        let mut scheduler =
-            TernaryScheduler::new(rates, settings.schedule, self.ternary.handle().clone());
+        let mut scheduler = ModuleLrScheduler::from(TernaryScheduler::new(
+            rates,
+            settings.schedule,
+            self.ternary.handle().clone(),
+        ));
         let mut optimizer = optimizer(&model, settings.weight_decay as f32);
         if start.step > 0 {
             println!("resuming after step {}", start.step);
@@ -266,7 +270,7 @@ impl Session<'_> {
         step: usize,
         model: QatModel,
         optimizer: &mut ModuleOptimizer,
-        scheduler: &mut TernaryScheduler,
+        scheduler: &mut ModuleLrScheduler,
     ) -> Result<QatModel, QatError> {
         let damaged = |path: &Path, error: &dyn std::fmt::Display| QatError::Damaged {
             path: path.to_path_buf(),
@@ -281,7 +285,12 @@ impl Session<'_> {
         *optimizer = optimizer.clone().load_record(record);
         let path = self.checkpoints.part(step, SCHEDULER);
         let record = LrSchedulerRecord::load(&path).map_err(|error| damaged(&path, &error))?;
-        scheduler.load_record(record);
+        *scheduler = scheduler.clone().load_record(record);
+        let restored = self.ternary.handle().step();
+        if restored != step {
+            let message = format!("its schedule stands at step {restored}, its folder at {step}");
+            return Err(damaged(&path, &message));
+        }
         Ok(model)
     }
 

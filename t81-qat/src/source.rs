@@ -25,7 +25,7 @@ impl Preset {
         let config = match self {
             Self::Tiny => LlamaConfig::new(2048, 256, 768, 2, 4).with_num_key_value_heads(Some(2)),
             Self::Small => {
-                LlamaConfig::new(4096, 512, 1536, 4, 8).with_num_key_value_heads(Some(4))
+                LlamaConfig::new(2048, 512, 1536, 4, 8).with_num_key_value_heads(Some(4))
             }
         };
         config
