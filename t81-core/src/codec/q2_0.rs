@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::error::BlockFault;
-use super::read_scale;
+use super::{read_scale, unpack};
 use crate::matrix::has_invalid_code;
 
 pub(super) const LEN: usize = 64;
@@ -25,9 +25,7 @@ pub(super) fn decode(block: &[u8], codes: &mut [u8]) -> Result<f16, BlockFault> 
 /// The format's fourth value is `2 * scale`.
 pub(super) fn dequantize(block: &[u8], weights: &mut [f32]) {
     let scale = read_scale(block[0], block[1]).to_f32();
-    for (weights, byte) in weights.chunks_mut(4).zip(&block[2..]) {
-        for (element, weight) in weights.iter_mut().enumerate() {
-            *weight = (f32::from(byte >> (2 * element) & 3) - 1.0) * scale;
-        }
+    for (weight, value) in weights.iter_mut().zip(unpack::<LEN>(&block[2..])) {
+        *weight = (f32::from(value) - 1.0) * scale;
     }
 }
