@@ -71,6 +71,12 @@ pub enum GgufError {
         /// Bytes written.
         found: u64,
     },
+    /// An earlier error left a tensor half written; the file has to be started anew.
+    #[error("tensor `{tensor}` is half written; the file cannot be finished")]
+    HalfWritten {
+        /// The tensor.
+        tensor: String,
+    },
     /// A tensor type whose elements this crate cannot compute.
     #[error("tensor `{tensor}` is {tensor_type}, which cannot be read as floats here")]
     NoFloats {

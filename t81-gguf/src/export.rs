@@ -1,5 +1,6 @@
 //! Exporting a t81 directory as a GGUF file, one tensor at a time.
 
+mod layout;
 mod plan;
 mod summary;
 mod values;

@@ -3,7 +3,11 @@
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. No allocation is larger than a small
 //! multiple of the bytes that are really there: every count is compared with the rest of the file first.
 
+mod cursor;
+
 use std::collections::HashSet;
+
+use cursor::Cursor;
 
 use crate::format_error::FormatError;
 use crate::metadata::{Metadata, MetadataArray, MetadataValue};
@@ -72,14 +76,14 @@ impl GgufHeader {
     /// A [`FormatError`] says what is wrong: nothing about the bytes is taken for granted, and tensor data is
     /// checked to lie inside the file, aligned and without overlap.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
-        let mut cursor = Cursor { bytes, position: 0 };
+        let mut cursor = Cursor::new(bytes);
         let magic = &bytes[..bytes.len().min(4)];
         if magic != MAGIC {
             return Err(FormatError::Magic {
                 found: magic.to_vec(),
             });
         }
-        cursor.position = 4;
+        cursor.take("the magic", 4)?;
         let version = cursor.u32("the version")?;
         match version {
             2 | 3 => {}
@@ -98,7 +102,7 @@ impl GgufHeader {
         cursor.check_count("the tensor count", tensor_count, 8 + 4 + 4 + 8)?;
         let tensors = parse_tensors(&mut cursor, tensor_count as usize)?;
 
-        let header_end = cursor.position as u64;
+        let header_end = cursor.position();
         let data_start = header_end.next_multiple_of(alignment);
         let available = (bytes.len() as u64).saturating_sub(data_start);
         check_data(&tensors, alignment, available)?;
@@ -115,7 +119,7 @@ impl GgufHeader {
 fn parse_metadata(cursor: &mut Cursor<'_>, count: u64) -> Result<Metadata, FormatError> {
     let mut metadata = Metadata::new();
     for _ in 0..count {
-        let offset = cursor.position as u64;
+        let offset = cursor.position();
         let key = cursor.string("a metadata key")?;
         if key.is_empty() {
             return Err(FormatError::EmptyName {
@@ -259,7 +263,7 @@ fn parse_tensors(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<TensorInfo
 }
 
 fn parse_tensor(cursor: &mut Cursor<'_>) -> Result<TensorInfo, FormatError> {
-    let start = cursor.position as u64;
+    let start = cursor.position();
     let name = cursor.string("a tensor name")?;
     if name.is_empty() {
         return Err(FormatError::EmptyName {
@@ -368,78 +372,4 @@ fn check_data(tensors: &[TensorInfo], alignment: u64, available: u64) -> Result<
         }
     }
     Ok(())
-}
-
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    position: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn remaining(&self) -> u64 {
-        (self.bytes.len() - self.position) as u64
-    }
-
-    fn take(&mut self, field: &'static str, count: u64) -> Result<&'a [u8], FormatError> {
-        let remaining = self.remaining();
-        if count > remaining {
-            return Err(FormatError::Truncated {
-                field,
-                offset: self.position as u64,
-                needed: count,
-                remaining,
-            });
-        }
-        let start = self.position;
-        self.position += count as usize;
-        Ok(&self.bytes[start..self.position])
-    }
-
-    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], FormatError> {
-        let mut out = [0; N];
-        out.copy_from_slice(self.take(field, N as u64)?);
-        Ok(out)
-    }
-
-    fn u32(&mut self, field: &'static str) -> Result<u32, FormatError> {
-        self.array(field).map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self, field: &'static str) -> Result<u64, FormatError> {
-        self.array(field).map(u64::from_le_bytes)
-    }
-
-    fn string(&mut self, field: &'static str) -> Result<String, FormatError> {
-        let length = self.u64(field)?;
-        let offset = self.position as u64;
-        let bytes = self.take(field, length)?;
-        std::str::from_utf8(bytes)
-            .map(str::to_owned)
-            .map_err(|_| FormatError::Utf8 { field, offset })
-    }
-
-    /// Refuses a count whose entries, at `least` bytes each, cannot fit into the rest of the file.
-    fn check_count(&self, field: &'static str, count: u64, least: u64) -> Result<(), FormatError> {
-        if count > self.remaining() / least {
-            return Err(FormatError::Count {
-                field,
-                offset: self.position as u64,
-                count,
-                remaining: self.remaining(),
-            });
-        }
-        Ok(())
-    }
-
-    fn values<T, const N: usize>(
-        &mut self,
-        count: u64,
-        read: fn([u8; N]) -> T,
-    ) -> Result<Vec<T>, FormatError> {
-        const FIELD: &str = "a metadata array";
-        self.check_count(FIELD, count, N as u64)?;
-        let bytes = self.take(FIELD, count * N as u64)?;
-        let (chunks, _) = bytes.as_chunks::<N>();
-        Ok(chunks.iter().map(|&chunk| read(chunk)).collect())
-    }
 }

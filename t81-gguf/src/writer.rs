@@ -42,6 +42,8 @@ pub struct GgufWriter {
     tensors: Vec<TensorInfo>,
     alignment: u64,
     next: usize,
+    /// The tensor that an error left half written, after which nothing fits any more.
+    broken: Option<String>,
 }
 
 impl GgufWriter {
@@ -75,6 +77,7 @@ impl GgufWriter {
             tensors,
             alignment,
             next: 0,
+            broken: None,
         };
         let header = encode_header(metadata, &writer.tensors, alignment);
         writer
@@ -98,11 +101,13 @@ impl GgufWriter {
     /// # Errors
     ///
     /// [`GgufError::TensorOrder`] when the plan has another tensor next, [`GgufError::TensorSize`] when the pieces
-    /// do not add up to the planned size, [`GgufError::Io`] when the disk is full, and whatever `produce` returns.
+    /// do not add up to the planned size, [`GgufError::Io`] when the disk is full, and whatever `produce` returns. After
+    /// an error in the middle of a tensor the file cannot be finished: [`GgufError::HalfWritten`].
     pub fn write_tensor_with<F>(&mut self, name: &str, produce: F) -> Result<(), GgufError>
     where
         F: FnOnce(&mut TensorSink<'_>) -> Result<(), GgufError>,
     {
+        self.check_whole()?;
         let expected = match self.tensors.get(self.next) {
             Some(info) if info.name == name => info.bytes,
             other => {
@@ -122,8 +127,12 @@ impl GgufWriter {
             expected,
             written: 0,
         };
-        produce(&mut sink)?;
+        let produced = produce(&mut sink);
         let written = sink.written;
+        if written > 0 && (produced.is_err() || written != expected) {
+            self.broken = Some(name.to_owned());
+        }
+        produced?;
         if written != expected {
             return Err(GgufError::TensorSize {
                 tensor: name.to_owned(),
@@ -140,9 +149,10 @@ impl GgufWriter {
     ///
     /// # Errors
     ///
-    /// [`GgufError::TensorOrder`] when planned tensors are missing, [`GgufError::OutputExists`] when a file of that
+    /// [`GgufError::HalfWritten`] after an error in the middle of a tensor, [`GgufError::TensorOrder`] when planned tensors are missing, [`GgufError::OutputExists`] when a file of that
     /// name appeared meanwhile and overwriting was not asked for, [`GgufError::Io`] when the disk is full.
     pub fn finish(mut self) -> Result<(), GgufError> {
+        self.check_whole()?;
         if let Some(info) = self.tensors.get(self.next) {
             return Err(GgufError::TensorOrder {
                 expected: format!("`{}`", info.name),
@@ -169,6 +179,15 @@ impl GgufWriter {
         })?;
         sync_directory(&self.path);
         Ok(())
+    }
+
+    fn check_whole(&self) -> Result<(), GgufError> {
+        match &self.broken {
+            Some(tensor) => Err(GgufError::HalfWritten {
+                tensor: tensor.clone(),
+            }),
+            None => Ok(()),
+        }
     }
 
     fn pad(&mut self, written: u64) -> Result<(), GgufError> {

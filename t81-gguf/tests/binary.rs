@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use t81_gguf::GgufFile;
+use t81_gguf::{GgufFile, GgufWriter, Metadata, TensorPlan, TensorType};
 use t81_hub::OutputFormat;
 use tiny_model::TinyModel;
 
@@ -208,6 +208,33 @@ fn info_shows_metadata_and_tensors() {
                 .len()
         )
     );
+}
+
+#[test]
+fn control_characters_of_a_file_do_not_reach_the_terminal() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut metadata = Metadata::new();
+    metadata.set("key\u{1b}[31m", "value\u{1b}[0m\u{9b}2J");
+    let tensor = TensorPlan {
+        name: "name\u{1b}]0;title\u{7}".into(),
+        tensor_type: TensorType::I8,
+        dimensions: vec![1],
+    };
+    for (file, value) in [("a.gguf", 1), ("b.gguf", 2)] {
+        let path = directory.path().join(file);
+        let mut writer =
+            GgufWriter::create(path, &metadata, std::slice::from_ref(&tensor), false).unwrap();
+        writer.write_tensor(&tensor.name, &[value]).unwrap();
+        writer.finish().unwrap();
+    }
+    for arguments in [&["info", "a.gguf"][..], &["diff", "a.gguf", "b.gguf"]] {
+        let shown = text(&run(arguments, directory.path()).stdout);
+        assert!(shown.contains("title"), "{shown}");
+        assert!(
+            !shown.contains(|character: char| character.is_control() && character != '\n'),
+            "{shown:?}"
+        );
+    }
 }
 
 #[test]

@@ -329,3 +329,29 @@ fn version_2_is_read() {
     assert_eq!(header.version, 2);
     assert_eq!(header.tensors.len(), 4);
 }
+
+#[test]
+fn a_half_written_tensor_cannot_be_finished() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.gguf");
+    let plan = [planned("a", TensorType::I8, &[5])];
+    for pieces in [&[&[1, 2, 3][..]][..], &[&[1, 2, 3], &[4, 5, 6]]] {
+        let mut writer = GgufWriter::create(&path, &Metadata::new(), &plan, false).unwrap();
+        let error = writer.write_tensor_with("a", |sink| {
+            pieces.iter().try_for_each(|piece| sink.write(piece))
+        });
+        assert!(matches!(
+            error,
+            Err(GgufError::TensorSize { expected: 5, .. })
+        ));
+        assert!(matches!(
+            writer.write_tensor("a", &[1, 2, 3, 4, 5]),
+            Err(GgufError::HalfWritten { .. })
+        ));
+        assert!(matches!(
+            writer.finish(),
+            Err(GgufError::HalfWritten { .. })
+        ));
+        assert!(!path.exists());
+    }
+}

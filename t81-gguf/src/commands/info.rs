@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 use t81_gguf::{GgufFile, MetadataArray, MetadataValue, TensorType};
 
-use super::Outcome;
+use super::{Outcome, printable};
 
 pub(crate) fn run(path: &Path, as_json: bool) -> Outcome {
     let file = GgufFile::open(path)?;
@@ -37,7 +37,12 @@ fn print(file: &GgufFile, out: &mut impl Write) -> io::Result<()> {
     )?;
     writeln!(out, "\nmetadata")?;
     for (key, value) in header.metadata.iter() {
-        writeln!(out, "  {key} = {}", shortened(&value.to_string()))?;
+        writeln!(
+            out,
+            "  {} = {}",
+            printable(key),
+            shortened(&value.to_string())
+        )?;
     }
     writeln!(out, "\ntensors")?;
     let widest = header
@@ -47,7 +52,7 @@ fn print(file: &GgufFile, out: &mut impl Write) -> io::Result<()> {
         .max()
         .unwrap_or(0);
     for info in &header.tensors {
-        let name = &info.name;
+        let name = printable(&info.name);
         writeln!(
             out,
             "  {name:<widest$}  {:<8} {:>12} bytes  {:?}",

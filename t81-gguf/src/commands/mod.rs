@@ -24,7 +24,19 @@ pub(crate) fn one_line(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
-    line.replace('\n', " ")
+    printable(&line.replace('\n', " "))
+}
+
+/// Text from a file that nobody vouches for, its control characters (which could command the terminal) spelt out.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|character| {
+            let escaped = character.is_control() && character != '\n';
+            let plain = (!escaped).then_some(character);
+            let spelt = escaped.then(|| character.escape_default());
+            plain.into_iter().chain(spelt.into_iter().flatten())
+        })
+        .collect()
 }
 
 /// Whether the reader of our output went away (`t81-gguf info FILE | head`), which is its right.

@@ -15,6 +15,12 @@ use crate::writer::TensorSink;
 /// Elements converted at a time; bounds the memory that a large embedding takes.
 const PIECE: usize = 1 << 20;
 
+/// Elements converted by one task.
+const TASK: usize = 1 << 14;
+
+/// The smallest magnitude that rounds to infinity as F16: halfway between 65504 and the next step.
+const F16_OVERFLOW: f32 = 65520.0;
+
 /// The smallest float type whose range a tensor's values need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Range {
@@ -42,7 +48,7 @@ pub(super) fn range(view: &TensorView<'_>) -> Result<Range, GgufError> {
                     element: piece * PIECE + at,
                     value: values[at],
                 }),
-                None => Ok(values.iter().all(|&value| f16::from_f32(value).is_finite())),
+                None => Ok(values.iter().all(|value| value.abs() < F16_OVERFLOW)),
             }
         });
     let fits = pieces.collect::<Result<Vec<bool>, GgufError>>()?;
@@ -141,41 +147,58 @@ fn write_floats(
     tensor_type: TensorType,
     sink: &mut TensorSink<'_>,
 ) -> Result<(), GgufError> {
+    let width = if tensor_type == TensorType::F16 { 2 } else { 4 };
+    let mut bytes = vec![0; values.len().min(PIECE) * width];
     for values in values.chunks(PIECE) {
-        if tensor_type == TensorType::F16 {
-            let mut halves = vec![f16::ZERO; values.len()];
-            halves.convert_from_f32_slice(values);
-            let bytes: Vec<u8> = halves.iter().flat_map(|half| half.to_le_bytes()).collect();
-            sink.write(&bytes)?;
-        } else {
-            let bytes: Vec<u8> = values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect();
-            sink.write(&bytes)?;
-        }
+        let bytes = &mut bytes[..values.len() * width];
+        let tasks = values
+            .par_chunks(TASK)
+            .zip(bytes.par_chunks_mut(TASK * width));
+        tasks.for_each(|(values, bytes)| encode(tensor_type, values, bytes));
+        sink.write(bytes)?;
     }
     Ok(())
 }
 
+fn encode(tensor_type: TensorType, values: &[f32], bytes: &mut [u8]) {
+    if tensor_type == TensorType::F16 {
+        let mut halves = vec![f16::ZERO; values.len()];
+        halves.convert_from_f32_slice(values);
+        for (half, bytes) in halves.iter().zip(bytes.as_chunks_mut::<2>().0) {
+            *bytes = half.to_le_bytes();
+        }
+    } else {
+        for (value, bytes) in values.iter().zip(bytes.as_chunks_mut::<4>().0) {
+            *bytes = value.to_le_bytes();
+        }
+    }
+}
+
 fn decode(dtype: Dtype, bytes: &[u8], values: &mut [f32]) {
+    let tasks = bytes
+        .par_chunks(TASK * dtype.size_bytes())
+        .zip(values.par_chunks_mut(TASK));
+    tasks.for_each(|(bytes, values)| decode_task(dtype, bytes, values));
+}
+
+fn decode_task(dtype: Dtype, bytes: &[u8], values: &mut [f32]) {
     match dtype {
         Dtype::F32 => {
-            let (chunks, _) = bytes.as_chunks::<4>();
-            for (value, &chunk) in values.iter_mut().zip(chunks) {
-                *value = f32::from_le_bytes(chunk);
+            for (value, &bytes) in values.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                *value = f32::from_le_bytes(bytes);
             }
         }
         Dtype::F16 => {
-            let (chunks, _) = bytes.as_chunks::<2>();
-            for (value, &chunk) in values.iter_mut().zip(chunks) {
-                *value = f16::from_le_bytes(chunk).to_f32();
-            }
+            let halves = bytes
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|&bytes| f16::from_le_bytes(bytes));
+            halves.collect::<Vec<_>>().convert_to_f32_slice(values);
         }
         Dtype::BF16 => {
-            let (chunks, _) = bytes.as_chunks::<2>();
-            for (value, &chunk) in values.iter_mut().zip(chunks) {
-                *value = bf16::from_le_bytes(chunk).to_f32();
+            for (value, &bytes) in values.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                *value = bf16::from_le_bytes(bytes).to_f32();
             }
         }
     }
