@@ -173,10 +173,13 @@ if [ -z "$text" ]; then
 else
   for type in "${types[@]}"; do
     log=$work/perplexity-$type.log theirs='' status=0
+    # llama.cpp keeps keys and values as f16 unless told otherwise, which the F32 file is not judged by.
+    exact=()
+    [ "$type" = F32 ] && exact=(-ctk f32 -ctv f32 -fa off)
     # llama-perplexity prints from a thread of its own and now and then ends, successfully, before its last line.
     for _ in 1 2 3 4 5; do
-      "$perplexity" -m "$work/ours-$type.gguf" -f "$text" -c "$context" --chunks "$chunks" -t "$threads" >"$log" 2>&1 </dev/null ||
-        status=$?
+      "$perplexity" -m "$work/ours-$type.gguf" -f "$text" -c "$context" --chunks "$chunks" -t "$threads" \
+        "${exact[@]}" >"$log" 2>&1 </dev/null || status=$?
       theirs=$(sed -n 's/.*Final estimate: PPL = \([0-9.]*\).*/\1/p' "$log")
       if [ -n "$theirs" ] || [ "$status" -ne 0 ]; then break; fi
     done
