@@ -58,7 +58,10 @@ fn train(mut model: Classifier, device: &Device) -> Classifier {
     for step in 0..600 {
         let value = loss.forward(model.forward(points.clone()), arms.clone());
         if step % 200 == 0 {
-            println!("  step {step:3}  loss {:.4}", value.clone().into_scalar::<f32>());
+            println!(
+                "  step {step:3}  loss {:.4}",
+                value.clone().into_scalar::<f32>()
+            );
         }
         let gradients = GradientsParams::from_grads(value.backward(), &model);
         model = optimizer.step(3e-3, model, gradients);
