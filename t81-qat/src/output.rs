@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use tempfile::NamedTempFile;
 
 use crate::error::QatError;
 use crate::settings::RunSettings;
@@ -113,7 +114,7 @@ impl OutputDirectory {
 
     fn write(&self, name: &str, contents: &[u8]) -> Result<(), QatError> {
         let path = self.directory.join(name);
-        tempfile::NamedTempFile::new_in(&self.directory)
+        temporary_file(&self.directory)
             .and_then(|mut file| {
                 file.write_all(contents)?;
                 file.as_file().sync_all()?;
@@ -122,6 +123,17 @@ impl OutputDirectory {
             .map(drop)
             .map_err(QatError::file("write", &path))
     }
+}
+
+/// A temporary file in `directory` that is as readable as any new file (the process's umask applies).
+fn temporary_file(directory: &Path) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(directory)
 }
 
 #[cfg(test)]

@@ -111,6 +111,20 @@ impl CheckpointDirectory {
         Ok(Some(state))
     }
 
+    /// Removes what a failed or killed save left behind.
+    pub(crate) fn remove_partial(&self) {
+        for entry in fs::read_dir(&self.directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if entry.path().extension().is_some_and(|end| end == "partial") {
+                // What cannot be removed is in nobody's way: it has no checkpoint's name.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
     fn partial(&self, step: usize) -> PathBuf {
         self.directory.join(format!("{PREFIX}{step:08}.partial"))
     }
@@ -218,6 +232,9 @@ mod tests {
         assert_eq!(checkpoints.latest().unwrap(), None);
         save(&checkpoints, 10, &[MODEL, OPTIMIZER]);
         assert_eq!(checkpoints.steps(), Vec::<usize>::new());
+        assert!(checkpoints.partial(10).exists());
+        checkpoints.remove_partial();
+        assert!(!checkpoints.partial(10).exists());
         save(&checkpoints, 20, &PARTS);
         let state = checkpoints.latest().unwrap().unwrap();
         assert_eq!((state.step, state.tokens), (20, 7));

@@ -15,7 +15,7 @@ use burn::optim::GradientsAccumulator;
 use burn::tensor::Device;
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{
-    EventProcessorTraining, Learner, LearnerEvent, LearningCheckpointer,
+    EventProcessorTraining, Interrupter, Learner, LearnerEvent, LearningCheckpointer,
     SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainOutput,
     TrainStep, TrainingComponents, TrainingItem, ValidLoader,
 };
@@ -92,6 +92,7 @@ impl SupervisedLearningStrategy<QatModel> for QatStrategy {
             events: components.event_processor,
             checkpointer: components.checkpointer,
             event_store: components.event_store,
+            interrupter: components.interrupter.clone(),
             state: self.start,
             saved: None,
             interrupted: false,
@@ -99,6 +100,7 @@ impl SupervisedLearningStrategy<QatModel> for QatStrategy {
         let result = run.train(&train);
         // Dropping the checkpointer waits until its files are on disk.
         run.checkpointer = None;
+        self.checkpoints.remove_partial();
         if let Ok(mut outcome) = self.outcome.lock() {
             outcome.state = run.state;
             outcome.interrupted = run.interrupted;
@@ -122,6 +124,7 @@ struct Run<'a> {
     events: Events,
     checkpointer: Option<LearningCheckpointer<QatModel>>,
     event_store: Arc<EventStoreClient>,
+    interrupter: Interrupter,
     state: RunState,
     saved: Option<usize>,
     interrupted: bool,
@@ -150,8 +153,14 @@ impl Run<'_> {
             self.state.tokens += output.tokens as u64;
             self.state.seconds += started.elapsed().as_secs_f64();
 
+            // A checkpoint that could not be written on its own thread; the outcome names it.
+            if self.interrupter.error().is_some() {
+                break;
+            }
             let last = self.state.step == cadence.total_steps;
-            self.interrupted = self.strategy.interrupt.load(Ordering::Relaxed) && !last;
+            let asked =
+                self.strategy.interrupt.load(Ordering::Relaxed) || self.interrupter.should_stop();
+            self.interrupted = asked && !last;
             let due = |every: usize| self.state.step.is_multiple_of(every) || last;
             let evaluates = due(cadence.eval_steps) && !self.interrupted;
             let saves = due(cadence.save_steps) || self.interrupted;
