@@ -190,7 +190,7 @@ fn kept_lines(path: &Path, step: usize) -> Result<(String, Vec<EvaluationLine>),
 pub(crate) fn short(value: f64) -> String {
     match value {
         value if !value.is_finite() => value.to_string(),
-        value if value >= 1e7 => format!("{value:.2e}"),
+        value if value >= 1e6 => format!("{value:.2e}"),
         value if value >= 1e4 => format!("{:.1}k", value / 1e3),
         value if value >= 100.0 => format!("{value:.0}"),
         value => format!("{value:.2}"),
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn numbers_for_people() {
-        assert_eq!(short(3.14159), "3.14");
+        assert_eq!(short(2.71534), "2.72");
         assert_eq!(short(1234.5), "1234");
         assert_eq!(short(45678.0), "45.7k");
         assert_eq!(short(2.5e9), "2.50e9");
