@@ -15,8 +15,8 @@
 #
 # Environment:
 #   LLAMA_CPP_BIN  directory of llama-quantize, llama-perplexity and llama-completion (default: those on PATH);
-#                  llama-logits, if it is there, adds the comparison of logits:
-#                      llama-logits MODEL.gguf --ids-file FILE -o OUT.f32 -t THREADS -q
+#                  llama-logits (llama_logits.cpp beside this script, which says how to build it), if it is there,
+#                  adds the comparison of logits
 #   T81_GGUF       the t81-gguf program (default: on PATH, else target/{release,debug} of this workspace)
 #   T81_QAT        the t81-qat program, found likewise; without it perplexity is shown but not compared, and logits
 #                  are compared only if --logits and --ids are given
