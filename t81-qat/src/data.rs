@@ -26,6 +26,11 @@ impl Data {
             (None, Some(name)) => name.parse()?,
             (None, None) => DatasetSource::Stories,
         };
+        if let Some(configuration) = &arguments.dataset_config_name {
+            return Err(QatError::NoConfigurations {
+                configuration: configuration.clone(),
+            });
+        }
         let tokens = dataset.load(
             &source.tokenizer,
             &LoadOptions {

@@ -24,6 +24,14 @@ pub enum QatError {
     /// The training or evaluation data could not be used.
     #[error(transparent)]
     Data(#[from] t81_datasets::DataError),
+    /// `--dataset-config-name` for a dataset that has none.
+    #[error(
+        "--dataset-config-name {configuration}: neither `stories` nor a text file has configurations; leave it out"
+    )]
+    NoConfigurations {
+        /// The configuration asked for.
+        configuration: String,
+    },
     /// A weight could not be quantized.
     #[error(transparent)]
     Quantize(#[from] t81_burn::QuantizeWeightError),
@@ -129,6 +137,16 @@ pub enum QatError {
         loss: f64,
         /// What the user can do.
         way_out: String,
+    },
+    /// An update made a weight that cannot be quantized any more.
+    #[error("the weights diverged at optimizer step {step}; {way_out}")]
+    Diverged {
+        /// The optimizer step.
+        step: usize,
+        /// What the user can do.
+        way_out: String,
+        /// Which weight, and why.
+        source: t81_burn::QuantizeWeightError,
     },
     /// Burn's learner stopped on an error.
     #[error("training stopped at optimizer step {step}: {message}")]

@@ -11,6 +11,9 @@ use crate::error::QatError;
 use crate::settings::RunSettings;
 use crate::training::WarmupDecay;
 
+/// Rows of `schedule.csv` at most.
+const MAX_SCHEDULE_ROWS: usize = 20_000;
+
 /// The files of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct OutputDirectory {
@@ -65,14 +68,15 @@ impl OutputDirectory {
         }
     }
 
-    /// Writes the schedules of the whole run as a table.
+    /// Writes the schedules of the whole run as a table, of a very long one every few steps.
     pub(crate) fn write_schedule(
         &self,
         settings: &RunSettings,
         rates: &WarmupDecay,
     ) -> Result<(), QatError> {
         let mut table = String::from("step,learning_rate,threshold,lambda\n");
-        for step in 0..settings.total_steps {
+        let stride = settings.total_steps.div_ceil(MAX_SCHEDULE_ROWS).max(1);
+        for step in (0..settings.total_steps).step_by(stride) {
             table.push_str(&format!(
                 "{step},{:e},{},{}\n",
                 rates.rate_at(step),

@@ -71,10 +71,11 @@ impl RunSettings {
         train_samples: usize,
         eval_samples: usize,
     ) -> Self {
-        let step_blocks =
-            arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps;
+        let step_blocks = arguments
+            .per_device_train_batch_size
+            .saturating_mul(arguments.gradient_accumulation_steps);
         let total_blocks = match arguments.max_steps {
-            Some(steps) => steps * step_blocks,
+            Some(steps) => steps.saturating_mul(step_blocks),
             None => ((arguments.num_train_epochs * train_samples as f64).round() as usize).max(1),
         };
         let total_steps = total_blocks.div_ceil(step_blocks);

@@ -14,9 +14,9 @@ use crate::error::QatError;
 /// A fresh model of the llama architecture whose rows divide by 256, so that every ternary format holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Preset {
-    /// 2.2 million parameters: trains in minutes on a laptop.
+    /// 2.1 million parameters: trains in minutes on a laptop.
     Tiny,
-    /// 15 million parameters.
+    /// 13.6 million parameters.
     Small,
 }
 

@@ -233,6 +233,22 @@ fn a_finished_run_is_neither_overwritten_nor_resumed_by_accident() {
 }
 
 #[test]
+fn a_run_that_diverges_stops_and_says_what_to_do() {
+    let (_scratch, run) = scratch();
+    // A decay that multiplies every weight by about -1e27 in the first update.
+    let said = fail(
+        short_run(&run, 5)
+            .args(["--weight-decay", "1e30", "--save-steps", "1"])
+            .args(["--lambda-warmup-steps", "0"]),
+    );
+    assert!(said.contains("optimizer step 1"), "{said}");
+    assert!(said.contains("smaller --learning-rate"), "{said}");
+    assert!(!run.join("t81").exists());
+    let checkpoints = fs::read_dir(run.join("checkpoints"));
+    assert_eq!(checkpoints.into_iter().flatten().count(), 0);
+}
+
+#[test]
 fn errors_name_the_thing_and_the_way_out() {
     let (scratch, run) = scratch();
     let path = scratch.path();
@@ -265,6 +281,8 @@ fn errors_name_the_thing_and_the_way_out() {
         said.contains("--exclude") && said.contains("regular expression"),
         "{said}"
     );
+    let said = fail(short_run(&run, 1).args(["--dataset-config-name", "raw"]));
+    assert!(said.contains("--dataset-config-name raw"), "{said}");
     let said = fail(short_run(&run, 1).arg("--resume"));
     assert!(said.contains("no complete checkpoint"), "{said}");
 

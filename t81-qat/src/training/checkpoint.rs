@@ -1,5 +1,6 @@
 //! Checkpoints by optimizer step: complete or not there at all.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -39,13 +40,9 @@ pub(crate) struct RunState {
 pub(crate) struct CheckpointDirectory {
     directory: PathBuf,
     keep: usize,
-    pending: Arc<Mutex<Pending>>,
-}
-
-#[derive(Default)]
-struct Pending {
-    state: RunState,
-    parts: usize,
+    /// Checkpoints under way, by step: what they will say, and how many of their parts are on disk. A slow disk may
+    /// still write one while the next begins.
+    pending: Arc<Mutex<BTreeMap<usize, (RunState, usize)>>>,
 }
 
 impl CheckpointDirectory {
@@ -60,7 +57,7 @@ impl CheckpointDirectory {
     /// Announces the checkpoint that Burn is about to save.
     pub(crate) fn begin(&self, state: RunState) {
         if let Ok(mut pending) = self.pending.lock() {
-            *pending = Pending { state, parts: 0 };
+            pending.insert(state.step, (state, 0));
         }
     }
 
@@ -136,12 +133,16 @@ impl CheckpointDirectory {
                 "another part of the checkpoint failed",
             ));
         };
-        pending.parts += 1;
-        if pending.parts < PARTS.len() {
+        let Some((state, parts)) = pending.get_mut(&step) else {
+            return Err(std::io::Error::other("a checkpoint that was not announced"));
+        };
+        *parts += 1;
+        if *parts < PARTS.len() {
             return Ok(());
         }
+        let state = serde_json::to_vec_pretty(state)?;
+        pending.remove(&step);
         let partial = self.partial(step);
-        let state = serde_json::to_vec_pretty(&pending.state)?;
         fs::write(partial.join(STATE), state)?;
         for part in PARTS {
             fs::File::open(partial.join(format!("{part}.bpk")))?.sync_all()?;
@@ -240,6 +241,23 @@ mod tests {
         assert_eq!((state.step, state.tokens), (20, 7));
         let record: LrSchedulerRecord = checkpoints.checkpointer(SCHEDULER).restore(20).unwrap();
         assert_eq!(record.scalar::<u64>("step"), Some(20));
+    }
+
+    #[test]
+    fn a_checkpoint_may_begin_while_another_is_being_written() {
+        let run = tempfile::tempdir().unwrap();
+        let checkpoints = CheckpointDirectory::new(run.path(), 5);
+        save(&checkpoints, 1, &[MODEL, OPTIMIZER]);
+        save(&checkpoints, 2, &[MODEL]);
+        let record = LrSchedulerRecord::new();
+        checkpoints.checkpointer(SCHEDULER).save(1, record).unwrap();
+        assert_eq!(checkpoints.steps(), [1]);
+        for part in [OPTIMIZER, SCHEDULER] {
+            let record = LrSchedulerRecord::new();
+            checkpoints.checkpointer(part).save(2, record).unwrap();
+        }
+        assert_eq!(checkpoints.steps(), [1, 2]);
+        assert_eq!(checkpoints.latest().unwrap().unwrap().step, 2);
     }
 
     #[test]

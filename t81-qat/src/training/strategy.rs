@@ -20,7 +20,7 @@ use burn::train::{
     TrainStep, TrainingComponents, TrainingItem, ValidLoader,
 };
 use t81_burn::models::llama::Llama;
-use t81_burn::{Ternary, TernaryReport};
+use t81_burn::{QuantizeWeightError, Ternary, TernaryReport};
 
 use super::batch::{EvaluationLoader, TokenBatch};
 use super::checkpoint::{CheckpointDirectory, RunState};
@@ -164,8 +164,13 @@ impl Run<'_> {
             let due = |every: usize| self.state.step.is_multiple_of(every) || last;
             let evaluates = due(cadence.eval_steps) && !self.interrupted;
             let saves = due(cadence.save_steps) || self.interrupted;
-            if due(cadence.logging_steps) || self.state.step == 1 || self.interrupted {
-                self.log(&output, &mut window)?;
+            let logs = due(cadence.logging_steps) || self.state.step == 1 || self.interrupted;
+            if logs || saves {
+                // Before a save, so that no checkpoint holds what a diverged step left.
+                let loss = self.finite_loss(&output)?;
+                if logs {
+                    self.log(loss, &output, &mut window)?;
+                }
             }
             let item = TrainingItem::new(
                 output,
@@ -257,8 +262,8 @@ impl Run<'_> {
             .collect()
     }
 
-    fn log(&mut self, output: &StepOutput, window: &mut Window) -> Result<(), QatError> {
-        let strategy = self.strategy;
+    /// Mean loss of the step in nats.
+    fn finite_loss(&self, output: &StepOutput) -> Result<f64, QatError> {
         let sum: f64 = output
             .negative_log_likelihood
             .clone()
@@ -266,19 +271,30 @@ impl Run<'_> {
             .iter::<f64>()
             .sum();
         let loss = sum / output.tokens as f64;
-        if !loss.is_finite() {
-            return Err(QatError::NonFiniteLoss {
-                step: self.state.step,
-                loss,
-                way_out: match strategy.checkpoints.steps().last() {
-                    Some(&step) => format!(
-                        "the last good checkpoint is {}; go on from it with --resume and a smaller --learning-rate",
-                        strategy.checkpoints.folder(step).display()
-                    ),
-                    None => "start again with a smaller --learning-rate".to_string(),
-                },
-            });
+        if loss.is_finite() {
+            return Ok(loss);
         }
+        Err(QatError::NonFiniteLoss {
+            step: self.state.step,
+            loss,
+            way_out: self.way_out(),
+        })
+    }
+
+    /// What to do about a run that diverged.
+    fn way_out(&self) -> String {
+        let checkpoints = &self.strategy.checkpoints;
+        match checkpoints.steps().last() {
+            Some(&step) => format!(
+                "the last good checkpoint is {}; start again with a smaller --learning-rate",
+                checkpoints.folder(step).display()
+            ),
+            None => "start again with a smaller --learning-rate".to_string(),
+        }
+    }
+
+    fn log(&mut self, loss: f64, output: &StepOutput, window: &mut Window) -> Result<(), QatError> {
+        let strategy = self.strategy;
         let model = self.learner.model();
         let line = StepLine {
             step: self.state.step,
@@ -288,7 +304,7 @@ impl Run<'_> {
             gradient_norm: model.gradient_norm(),
             threshold: output.state.threshold,
             blend: output.state.blend,
-            sparsity: sparsity(&model.decoder, &strategy.ternary, &strategy.report)?,
+            sparsity: self.sparsity(&model.decoder)?,
             tokens_per_second: window.tokens_per_second(&self.state),
             seconds: self.state.seconds,
             seconds_left: self.state.seconds / (self.state.step as f64)
@@ -296,6 +312,26 @@ impl Run<'_> {
         };
         *window = Window::start(&self.state);
         self.with_reporter(|reporter| reporter.step(&line))
+    }
+
+    /// Share of zeros among the ternary codes of `decoder`.
+    fn sparsity(&self, decoder: &Llama) -> Result<f64, QatError> {
+        let strategy = self.strategy;
+        let (mut zeros, mut weights) = (0.0, 0);
+        strategy
+            .ternary
+            .quantize_weights(decoder, &strategy.report, |_, matrix| {
+                let count = matrix.rows() * matrix.columns();
+                zeros += matrix.sparsity() * count as f64;
+                weights += count;
+                Ok::<_, QuantizeWeightError>(())
+            })
+            .map_err(|source| QatError::Diverged {
+                step: self.state.step,
+                way_out: self.way_out(),
+                source,
+            })?;
+        Ok(zeros / weights.max(1) as f64)
     }
 
     /// Evaluates the exact ternary weights: a model in validation mode has no blend.
@@ -362,18 +398,6 @@ impl Run<'_> {
     fn events_say_valid(&mut self, event: LearnerEvent<StepOutput>) {
         let _ = self.events.process_valid(event);
     }
-}
-
-/// Share of zeros among the ternary codes of `decoder`.
-fn sparsity(decoder: &Llama, ternary: &Ternary, report: &TernaryReport) -> Result<f64, QatError> {
-    let (mut zeros, mut weights) = (0.0, 0);
-    ternary.quantize_weights(decoder, report, |_, matrix| {
-        let count = matrix.rows() * matrix.columns();
-        zeros += matrix.sparsity() * count as f64;
-        weights += count;
-        Ok::<_, QatError>(())
-    })?;
-    Ok(zeros / weights.max(1) as f64)
 }
 
 /// The optimizer steps since the last line of progress.
