@@ -97,3 +97,14 @@ fn main() {
     let ternary = train(model, &device).valid().materialize();
     println!("  accuracy {:.1} %", accuracy(&ternary, &plain));
 }
+
+#[test]
+fn the_ternary_model_tells_the_arms_apart() {
+    let device = Device::flex().autodiff();
+    device.seed(7);
+    let (model, report) = Ternary::default().apply(Classifier::new(&device));
+    assert_eq!(report.ternary_weights(), 2 * 128 + 128 * 128 + 128 * 2);
+    let ternary = train(model, &device).valid().materialize();
+    let accuracy = accuracy(&ternary, &Device::flex());
+    assert!(accuracy > 90.0, "accuracy {accuracy} %");
+}
