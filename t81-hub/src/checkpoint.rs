@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::files::{MAX_JSON_BYTES, TensorFiles};
 use crate::json::read_json;
-use crate::resolve::resolve;
+use crate::resolve::local_directory;
 use crate::t81::METADATA_FILE;
 use crate::{HubError, ModelConfig, TensorView};
 
@@ -24,7 +24,7 @@ impl Checkpoint {
     /// Every [`HubError`] about a source: missing directory, shard or weights, damaged headers, repeated tensors, dtypes other
     /// than F32, F16 and BF16, a configuration that is out of range or of an unsupported architecture.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, HubError> {
-        let directory = resolve(directory)?;
+        let directory = local_directory(directory)?;
         let config = ModelConfig::from_file(&directory.join("config.json"))?;
         if is_packed_t81(&directory) {
             return Err(HubError::AlreadyPacked(directory));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::Dtype;
+use crate::{Dtype, RemoteError};
 
 /// What can go wrong with the files of a model. Each message names the file and, where there is one, the tensor
 /// or field, and says the way out where one exists.
@@ -10,10 +10,19 @@ use crate::Dtype;
 #[non_exhaustive]
 pub enum HubError {
     /// The source names no directory of this machine.
-    #[error(
-        "directory `{0}` was not found; downloading a model from the Hugging Face Hub by its id is not built in yet, pass a local directory"
-    )]
+    #[error("directory `{0}` was not found")]
     DirectoryNotFound(String),
+    /// A revision was asked for of a directory, which has none.
+    #[error("`{}` is a directory of this machine, which has no revision `{revision}`; leave --revision out", directory.display())]
+    RevisionOfDirectory {
+        /// The directory.
+        directory: PathBuf,
+        /// The revision.
+        revision: String,
+    },
+    /// The Hugging Face Hub did not give what was asked for.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// The operating system refused a file operation.
     #[error("cannot {action} `{}`", path.display())]
     Io {

@@ -63,26 +63,10 @@ impl TensorFiles {
                 hint: hint_without_safetensors(directory),
             });
         }
-        let Index {
-            weight_map: UniqueMap(weight_map),
-        } = read_json(&index, MAX_JSON_BYTES)?;
-        if weight_map.is_empty() {
-            return Err(HubError::Safetensors {
-                path: index,
-                problem: "its weight_map is empty".into(),
-            });
-        }
-        let mut names: Vec<&str> = weight_map.iter().map(|(_, shard)| shard.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
+        let weight_map = read_index(&index)?;
+        let names = shard_names(&weight_map, &index)?;
         let mut shards = Vec::with_capacity(names.len());
-        for &name in &names {
-            if !is_plain_file_name(name) || !name.ends_with(".safetensors") {
-                return Err(HubError::ShardName {
-                    index,
-                    shard: name.to_owned(),
-                });
-            }
+        for name in names {
             let path = directory.join(name);
             if !path.exists() {
                 return Err(HubError::MissingShard { path, index });
@@ -195,13 +179,75 @@ pub(crate) fn is_plain_file_name(name: &str) -> bool {
         && !name.contains(['/', '\\', '\0'])
 }
 
+/// The file names that an index lists, each once, in alphabetical order.
+///
+/// # Errors
+/// If the index is damaged, empty or names a file outside its own directory.
+pub(crate) fn shards_of_index(index: &Path) -> Result<Vec<String>, HubError> {
+    let weight_map = read_index(index)?;
+    let names = shard_names(&weight_map, index)?;
+    Ok(names.into_iter().map(str::to_owned).collect())
+}
+
+/// Which shard each tensor is in.
+fn read_index(index: &Path) -> Result<Vec<(String, String)>, HubError> {
+    let Index {
+        weight_map: UniqueMap(weight_map),
+    } = read_json(index, MAX_JSON_BYTES)?;
+    if weight_map.is_empty() {
+        return Err(HubError::Safetensors {
+            path: index.to_path_buf(),
+            problem: "its weight_map is empty".into(),
+        });
+    }
+    Ok(weight_map)
+}
+
+fn shard_names<'a>(
+    weight_map: &'a [(String, String)],
+    index: &Path,
+) -> Result<Vec<&'a str>, HubError> {
+    let mut names: Vec<&str> = weight_map.iter().map(|(_, shard)| shard.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let improper = |name: &&&str| !is_plain_file_name(name) || !name.ends_with(".safetensors");
+    match names.iter().find(improper) {
+        Some(&name) => Err(HubError::ShardName {
+            index: index.to_path_buf(),
+            shard: name.to_owned(),
+        }),
+        None => Ok(names),
+    }
+}
+
 fn hint_without_safetensors(directory: &Path) -> String {
-    let has = |name: &str| directory.join(name).exists();
+    let place = directory.display().to_string();
+    without_safetensors(&|name| directory.join(name).exists(), &place, &place)
+}
+
+/// What to do about a model without safetensors, by the files that it `has`; starts with punctuation or is empty.
+/// `source` is where `transformers` finds the model, `destination` where a converted one may be written.
+pub(crate) fn without_safetensors(
+    has: &dyn Fn(&str) -> bool,
+    source: &str,
+    destination: &str,
+) -> String {
     if has("pytorch_model.bin") || has("pytorch_model.bin.index.json") {
-        let directory = directory.display();
+        let tokenizer = if source == destination {
+            String::new()
+        } else {
+            format!(
+                "; from transformers import AutoTokenizer as T; T.from_pretrained('{source}').save_pretrained('{destination}')"
+            )
+        };
+        let then = if source == destination {
+            String::new()
+        } else {
+            format!("; then pass ./{destination}")
+        };
         return format!(
             ", only PyTorch's pickle format; convert it once: python -c \"from transformers import AutoModelForCausalLM as M; \
-             M.from_pretrained('{directory}', torch_dtype='auto').save_pretrained('{directory}', safe_serialization=True)\""
+             M.from_pretrained('{source}', torch_dtype='auto').save_pretrained('{destination}', safe_serialization=True){tokenizer}\"{then}"
         );
     }
     if has("adapter_model.safetensors") {

@@ -1,5 +1,6 @@
-//! Hugging Face checkpoints and t81 directories on disk.
+//! Hugging Face checkpoints, from the Hub or on disk, and t81 directories.
 //!
+//! [`resolve`] turns what a user typed (a directory, or an id of the Hub) into a directory; [`HubClient`] downloads.
 //! [`Checkpoint`] reads a model of floats (configuration, sharded safetensors), [`Tokenizer`] its tokenizer.
 //! [`T81Writer`] and [`T81Directory`] write and read the ternary counterpart, and [`QuantizedCheckpoint`] makes a checkpoint
 //! ternary tensor by tensor without writing anything. All files are input that nobody vouches for: damage is a
@@ -25,6 +26,7 @@ mod files;
 mod header;
 mod json;
 mod quantized;
+mod remote;
 mod resolve;
 mod t81;
 mod tensor_view;
@@ -35,7 +37,11 @@ pub use config::{Architecture, LlamaConfig, ModelConfig, RopeScaling};
 pub use dtype::{Dtype, ParseDtypeError};
 pub use error::HubError;
 pub use quantized::{QuantizedCheckpoint, TernarySource};
-pub use resolve::resolve;
+pub use remote::{
+    DownloadProgress, HubClient, HubClientBuilder, RemoteError, RemoteFile, RepoId, RepoKind,
+    RepoListing, SilentDownloads, TerminalDownloads,
+};
+pub use resolve::{ResolveOptions, resolve};
 pub use t81::{
     FORMAT_VERSION, METADATA_FILE, OutputFormat, ParseOutputFormatError, Storage, T81Directory,
     T81Metadata, T81Statistics, T81Tensor, T81Writer, TensorPlan, TernaryTensorInfo,

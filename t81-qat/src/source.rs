@@ -87,7 +87,7 @@ impl Source {
     }
 
     fn checkpoint(model: &str) -> Result<Self, QatError> {
-        let directory = t81_hub::resolve(model)?;
+        let directory = t81_hub::resolve(model, &t81_hub::ResolveOptions::default())?;
         let checkpoint = Checkpoint::open(&directory)?;
         checkpoint.config().check(&checkpoint)?;
         let config = decoder_config(&checkpoint.config().architecture, &directory)?;

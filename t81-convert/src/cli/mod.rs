@@ -9,7 +9,7 @@ use std::path::Path;
 
 use t81_convert::convert_with_progress;
 use t81_gguf::{ExportOptions, ExportType, check_output, export_t81_with_progress};
-use t81_hub::{T81Directory, Tokenizer, resolve};
+use t81_hub::{ResolveOptions, T81Directory, Tokenizer, resolve};
 
 pub(crate) use arguments::Arguments;
 use failure::Failure;
@@ -59,7 +59,7 @@ fn check_export(arguments: &Arguments, gguf: &Path) -> Result<(), Failure> {
     if gguf.parent() != Some(&arguments.out) {
         check_output(gguf, arguments.overwrite)?;
     }
-    Tokenizer::open(resolve(&arguments.source)?)?;
+    Tokenizer::open(resolve(&arguments.source, &ResolveOptions::default())?)?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use super::metadata::{METADATA_FILE, T81Metadata, TernaryTensorInfo};
 use super::plan::{OutputFormat, codes_name, packed_shapes, scales_name};
 use crate::config::check_shapes;
 use crate::files::{RawTensor, TensorFiles};
-use crate::resolve::resolve;
+use crate::resolve::local_directory;
 use crate::{HubError, ModelConfig, TensorView};
 
 /// A model whose linear weights are ternary, as `t81-convert` and `t81-qat` write it. Files are mapped, not read.
@@ -40,7 +40,7 @@ impl T81Directory {
     /// # Errors
     /// Every [`HubError`] about a source, naming file and tensor.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, HubError> {
-        let directory = locate(&resolve(directory)?)?;
+        let directory = locate(&local_directory(directory)?)?;
         let metadata_path = directory.join(METADATA_FILE);
         let metadata = T81Metadata::read(&metadata_path)?;
         let config = ModelConfig::from_file(&directory.join("config.json"))?;
