@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rayon::prelude::*;
-use t81_core::TernaryMatrix;
+use t81_core::{Layout, TernaryMatrix};
 use t81_hub::{
     COMPANION_FILES, Checkpoint, QuantizedCheckpoint, Storage, T81Metadata, T81Writer,
     TOKENIZER_FILES, TensorPlan, TensorView, TernarySource, TernaryTensorInfo,
@@ -94,7 +94,7 @@ pub fn convert_with_progress(
         env!("CARGO_PKG_VERSION"),
         source.display().to_string(),
         quantizer.clone(),
-        checkpoint.config().model_type(),
+        checkpoint.config().model_type,
     );
     let mut report = ConversionReport {
         directory: PathBuf::new(),
@@ -157,9 +157,10 @@ impl Conversion<'_> {
     }
 
     fn ternary(&mut self, view: &TensorView<'_>) -> Result<(), ConvertError> {
-        let (rows, columns) = view.matrix_shape()?;
+        let (rows, columns) = self.quantized.matrix_shape(view.name)?;
         self.weights.resize(view.len(), 0.0);
         view.to_f32_into(&mut self.weights)?;
+        let layout = self.quantized.layout(view.name);
         let matrix = self
             .quantized
             .quantize(view.name, &self.weights, rows, columns)?;
@@ -177,10 +178,14 @@ impl Conversion<'_> {
             name: view.name.to_owned(),
             rows,
             columns,
+            transposed: layout == Layout::InOut,
             granularity: matrix.granularity(),
             sparsity: matrix.sparsity(),
             bits_per_weight: matrix.bits_per_weight(),
-            squares: squares(&self.weights, &matrix),
+            squares: match layout {
+                Layout::OutIn => squares(&self.weights, &matrix),
+                Layout::InOut => squares(&transposed(&self.weights, rows, columns), &matrix),
+            },
             bytes_before: view.bytes.len() as u64,
             bytes_after: bytes_after as u64,
         });
@@ -201,11 +206,26 @@ fn plan(quantized: &QuantizedCheckpoint<'_>, options: &ConvertOptions) -> Vec<Te
 fn info(tensor: &TernaryReport) -> TernaryTensorInfo {
     TernaryTensorInfo {
         shape: vec![tensor.rows, tensor.columns],
+        transposed: tensor.transposed,
         granularity: tensor.granularity,
         sparsity: tensor.sparsity,
         bits_per_weight: tensor.bits_per_weight,
         relative_error: Some(tensor.squares.relative_error()),
     }
+}
+
+/// `[in, out]` as `[out, in]`.
+fn transposed(weights: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut output = vec![0.0; weights.len()];
+    output
+        .par_chunks_mut(columns)
+        .enumerate()
+        .for_each(|(row, output)| {
+            for (column, value) in output.iter_mut().enumerate() {
+                *value = weights[column * rows + row];
+            }
+        });
+    output
 }
 
 /// `sum((w - q)^2)` and `sum(w^2)`, summed row by row so that the number of threads does not change the result.

@@ -46,6 +46,8 @@ pub struct TernaryReport {
     pub rows: usize,
     /// Input features.
     pub columns: usize,
+    /// Whether the source stores it `[in, out]`.
+    pub transposed: bool,
     /// How many weights share a scale.
     pub granularity: Granularity,
     /// Fraction of zero codes.
@@ -369,6 +371,7 @@ mod tests {
             name: name.into(),
             rows: 1,
             columns: 1,
+            transposed: false,
             granularity: Granularity::Row,
             sparsity: 0.0,
             bits_per_weight: 1.0,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use t81_core::{BlockFormat, Granularity};
-use t81_hub::Checkpoint;
+use t81_hub::{Checkpoint, TensorSpec};
 
 use crate::{ConvertError, ConvertOptions};
 
@@ -20,16 +20,13 @@ impl Selection {
         checkpoint: &Checkpoint,
         options: &ConvertOptions,
     ) -> Result<Self, ConvertError> {
-        let candidates = checkpoint.config().ternary_weight_names();
+        let candidates: Vec<TensorSpec> = checkpoint.config().ternary_weights().collect();
         let count = candidates.len();
-        let mut columns = BTreeMap::new();
-        for name in candidates
+        let columns: BTreeMap<String, usize> = candidates
             .into_iter()
-            .filter(|name| is_selected(name, options))
-        {
-            let (_, length) = checkpoint.tensor(&name)?.matrix_shape()?;
-            columns.insert(name, length);
-        }
+            .filter(|spec| is_selected(&spec.name, options))
+            .map(|spec| (spec.name, spec.shape[1]))
+            .collect();
         if columns.is_empty() {
             return Err(ConvertError::NothingSelected { candidates: count });
         }

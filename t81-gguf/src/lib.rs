@@ -25,7 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod architectures;
+mod architecture;
 mod compare;
 mod error;
 mod export;

@@ -29,7 +29,8 @@ impl Checkpoint {
         if is_packed_t81(&directory) {
             return Err(HubError::AlreadyPacked(directory));
         }
-        let files = TensorFiles::open(&directory)?;
+        let mut files = TensorFiles::open(&directory)?;
+        add_missing_prefix(&mut files, &config);
         for raw in files.in_file_order() {
             TensorView::from_raw(raw)?;
         }
@@ -76,6 +77,21 @@ impl Checkpoint {
         self.files
             .in_file_order()
             .filter_map(|raw| TensorView::from_raw(raw).ok())
+    }
+}
+
+/// A checkpoint saved from the bare model, without its output matrix, lacks the prefix of all names (`gpt2` on the Hub does).
+fn add_missing_prefix(files: &mut TensorFiles, config: &ModelConfig) {
+    let prefix = config.architecture.family().prefix;
+    let Some(embedding) = config.tensors().into_iter().next() else {
+        return;
+    };
+    let bare = embedding.name.strip_prefix(prefix).unwrap_or_default();
+    if files.get(&embedding.name).is_none() && files.get(bare).is_some() {
+        files.rename(|name| {
+            let output = name.starts_with("lm_head.") || name.starts_with(prefix);
+            (!output).then(|| format!("{prefix}{name}"))
+        });
     }
 }
 

@@ -72,10 +72,10 @@ pub enum HubError {
         /// The `model_type` found.
         model_type: String,
         /// The ones that would do.
-        supported: &'static str,
+        supported: String,
     },
     /// The rotary embedding is scaled in a way that T81 does not know.
-    #[error("`{}`: rope scaling of type `{kind}` is not supported (supported: default, linear, llama3)", path.display())]
+    #[error("`{}`: rope scaling of type `{kind}` is not supported (supported: default, linear, llama3, longrope)", path.display())]
     UnsupportedRopeScaling {
         /// The configuration file.
         path: PathBuf,

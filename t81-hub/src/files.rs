@@ -113,6 +113,24 @@ impl TensorFiles {
         })
     }
 
+    /// Gives tensors other names, where `new_name` has one. A name that is taken already stays as it was.
+    pub(crate) fn rename(&mut self, new_name: impl Fn(&str) -> Option<String>) {
+        for (shard_index, shard) in self.shards.iter_mut().enumerate() {
+            for (entry_index, entry) in shard.entries.iter_mut().enumerate() {
+                let Some(name) = new_name(&entry.name) else {
+                    continue;
+                };
+                if self.locations.contains_key(&name) {
+                    continue;
+                }
+                self.locations.remove(&entry.name);
+                self.locations
+                    .insert(name.clone(), (shard_index, entry_index));
+                entry.name = name;
+            }
+        }
+    }
+
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }

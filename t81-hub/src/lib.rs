@@ -18,6 +18,7 @@
 //! # Ok::<(), t81_hub::HubError>(())
 //! ```
 
+mod architectures;
 mod checkpoint;
 mod config;
 mod dtype;
@@ -32,8 +33,9 @@ mod t81;
 mod tensor_view;
 mod tokenizer;
 
+pub use architectures::{Architecture, Normalisation, RowOrder, TensorRole, TensorSpec};
 pub use checkpoint::Checkpoint;
-pub use config::{Architecture, LlamaConfig, ModelConfig, RopeScaling};
+pub use config::{ModelConfig, Rope, RopeScaling, SlidingWindow};
 pub use dtype::{Dtype, ParseDtypeError};
 pub use error::HubError;
 pub use quantized::{QuantizedCheckpoint, TernarySource};

@@ -1,6 +1,6 @@
 //! A float checkpoint seen through the quantizer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use t81_core::{Granularity, Layout, Quantizer, TernaryMatrix};
@@ -48,6 +48,7 @@ impl TernarySource for T81Directory {
                 shape: info.shape.clone(),
                 storage: Storage::Ternary {
                     granularity: info.granularity,
+                    transposed: info.transposed,
                 },
             });
         let dense = self.dense_tensors().map(|view| TensorPlan {
@@ -69,6 +70,8 @@ pub struct QuantizedCheckpoint<'a> {
     checkpoint: &'a Checkpoint,
     quantizer: Quantizer,
     ternary: BTreeMap<String, Granularity>,
+    /// Weights that the checkpoint stores `[in, out]`.
+    transposed: BTreeSet<String>,
 }
 
 impl<'a> QuantizedCheckpoint<'a> {
@@ -100,10 +103,17 @@ impl<'a> QuantizedCheckpoint<'a> {
         for name in ternary.keys() {
             checkpoint.tensor(name)?.matrix_shape()?;
         }
+        let transposed = checkpoint
+            .config()
+            .ternary_weights()
+            .filter(|spec| spec.layout == Layout::InOut)
+            .map(|spec| spec.name)
+            .collect();
         Ok(Self {
             checkpoint,
             quantizer,
             ternary,
+            transposed,
         })
     }
 
@@ -122,7 +132,28 @@ impl<'a> QuantizedCheckpoint<'a> {
         self.ternary.get(name).copied()
     }
 
-    /// Quantizes weights that were decoded already: `[out, in]`, as the tensor `name` holds them.
+    /// `[out, in]` of a weight, whichever way the checkpoint stores it.
+    ///
+    /// # Errors
+    /// If the tensor is missing or no matrix.
+    pub fn matrix_shape(&self, name: &str) -> Result<(usize, usize), HubError> {
+        let (rows, columns) = self.checkpoint.tensor(name)?.matrix_shape()?;
+        Ok(match self.layout(name) {
+            Layout::OutIn => (rows, columns),
+            Layout::InOut => (columns, rows),
+        })
+    }
+
+    /// How the checkpoint stores a weight.
+    pub fn layout(&self, name: &str) -> Layout {
+        if self.transposed.contains(name) {
+            Layout::InOut
+        } else {
+            Layout::OutIn
+        }
+    }
+
+    /// Quantizes weights that were decoded already, in the order in which the tensor `name` holds them.
     ///
     /// # Errors
     /// [`HubError::Quantize`] naming the tensor.
@@ -139,7 +170,7 @@ impl<'a> QuantizedCheckpoint<'a> {
         self.quantizer
             .clone()
             .with_granularity(granularity)
-            .quantize(weights, rows, columns, Layout::OutIn)
+            .quantize(weights, rows, columns, self.layout(name))
             .map_err(|source| HubError::Quantize {
                 name: name.to_owned(),
                 source,
@@ -163,14 +194,27 @@ impl TernarySource for QuantizedCheckpoint<'_> {
             .filter(|tensor| !self.checkpoint.config().is_redundant(tensor.name))
             .map(
                 |TensorView {
-                     name, dtype, shape, ..
-                 }| TensorPlan {
-                    name: name.to_owned(),
-                    shape,
-                    storage: match self.granularity(name) {
-                        Some(granularity) => Storage::Ternary { granularity },
+                     name,
+                     dtype,
+                     mut shape,
+                     ..
+                 }| {
+                    let transposed = self.transposed.contains(name);
+                    let storage = match self.granularity(name) {
+                        Some(granularity) => Storage::Ternary {
+                            granularity,
+                            transposed,
+                        },
                         None => Storage::Dense(dtype),
-                    },
+                    };
+                    if transposed && self.granularity(name).is_some() {
+                        shape.reverse();
+                    }
+                    TensorPlan {
+                        name: name.to_owned(),
+                        shape,
+                        storage,
+                    }
                 },
             )
             .collect()
@@ -181,7 +225,7 @@ impl TernarySource for QuantizedCheckpoint<'_> {
         if !self.ternary.contains_key(name) {
             return Ok(T81Tensor::Dense(tensor));
         }
-        let (rows, columns) = tensor.matrix_shape()?;
+        let (rows, columns) = self.matrix_shape(name)?;
         self.quantize(name, &tensor.to_f32(), rows, columns)
             .map(T81Tensor::Ternary)
     }

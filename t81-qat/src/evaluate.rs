@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<Run, QatError> {
 
 /// The decoder with the exact ternary weights of `directory`.
 pub(crate) fn load_decoder(directory: &T81Directory, device: &Device) -> Result<Llama, QatError> {
-    let config = decoder_config(&directory.config().architecture, directory.directory())?;
+    let config = decoder_config(directory.config(), directory.directory())?;
     config
         .init(device)
         .load_weights(|name| {

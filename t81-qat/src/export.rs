@@ -34,6 +34,7 @@ pub(crate) fn write_t81_directory(
             let storage = if is_ternary(&name) {
                 Storage::Ternary {
                     granularity: quantizer.granularity(),
+                    transposed: false,
                 }
             } else {
                 Storage::Dense(Dtype::F32)
@@ -80,7 +81,7 @@ pub(crate) fn write_t81_directory(
         env!("CARGO_PKG_VERSION"),
         &source.name,
         quantizer,
-        "llama",
+        source.model_type(),
     );
     metadata.extra.insert("training".to_string(), training);
     Ok(writer.finish(metadata)?)

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use serde_json::{Value, json};
 use t81_burn::models::llama::{Llama, LlamaConfig, RopeScaling};
 use t81_datasets::{load_tokenizer, save_tokenizer, story_tokenizer};
-use t81_hub::{Architecture, COMPANION_FILES, Checkpoint, TOKENIZER_FILES};
+use t81_hub::{Architecture, COMPANION_FILES, Checkpoint, ModelConfig, TOKENIZER_FILES};
 use tokenizers::Tokenizer;
 
 use crate::error::QatError;
@@ -90,7 +90,7 @@ impl Source {
         let directory = t81_hub::resolve(model, &t81_hub::ResolveOptions::default())?;
         let checkpoint = Checkpoint::open(&directory)?;
         checkpoint.config().check(&checkpoint)?;
-        let config = decoder_config(&checkpoint.config().architecture, &directory)?;
+        let config = decoder_config(checkpoint.config(), &directory)?;
         let tokenizer = load_tokenizer(&directory)?;
         let ids = tokenizer.get_vocab_size(true);
         if ids > config.vocab_size {
@@ -108,6 +108,14 @@ impl Source {
             checkpoint: Some(checkpoint),
             preset: None,
         })
+    }
+
+    /// The `model_type` of its `config.json`.
+    pub(crate) fn model_type(&self) -> &'static str {
+        match &self.checkpoint {
+            Some(checkpoint) => checkpoint.config().model_type,
+            None => "llama",
+        }
     }
 
     /// Tokens a block when the user names none.
@@ -169,16 +177,13 @@ fn existing_files(directory: &Path) -> Result<Vec<(String, Vec<u8>)>, QatError> 
 }
 
 /// The decoder's sizes from a checkpoint's configuration.
-pub(crate) fn decoder_config(
-    architecture: &Architecture,
-    directory: &Path,
-) -> Result<LlamaConfig, QatError> {
+pub(crate) fn decoder_config(hub: &ModelConfig, directory: &Path) -> Result<LlamaConfig, QatError> {
     let path = directory.join("config.json");
-    let hub = match architecture {
-        Architecture::Llama(config) => config,
+    let rope = match (hub.architecture, &hub.rope) {
+        (Architecture::Llama, Some(rope)) => rope,
         _ => return Err(QatError::Untrainable { path }),
     };
-    let rope_scaling = match hub.rope_scaling {
+    let rope_scaling = match rope.scaling {
         None => None,
         Some(t81_hub::RopeScaling::Linear { factor }) => Some(RopeScaling::Linear { factor }),
         Some(t81_hub::RopeScaling::Llama3 {
@@ -204,9 +209,9 @@ pub(crate) fn decoder_config(
     .with_num_key_value_heads(Some(hub.num_key_value_heads))
     .with_head_dim(Some(hub.head_dim))
     .with_max_position_embeddings(hub.max_position_embeddings)
-    .with_rope_theta(hub.rope_theta)
+    .with_rope_theta(rope.theta)
     .with_rope_scaling(rope_scaling)
-    .with_rms_norm_eps(hub.rms_norm_eps)
+    .with_rms_norm_eps(hub.norm_eps)
     .with_tie_word_embeddings(hub.tie_word_embeddings)
     .with_attention_bias(hub.attention_bias)
     .with_mlp_bias(hub.mlp_bias);
@@ -218,28 +223,28 @@ pub(crate) fn decoder_config(
 
 /// The `config.json` of a fresh model.
 fn config_json(config: &LlamaConfig) -> Value {
-    t81_hub::LlamaConfig {
-        hidden_size: config.hidden_size,
-        intermediate_size: config.intermediate_size,
-        num_hidden_layers: config.num_hidden_layers,
-        num_attention_heads: config.num_attention_heads,
-        num_key_value_heads: config.key_value_heads(),
-        head_dim: config.head_width(),
-        vocab_size: config.vocab_size,
-        max_position_embeddings: config.max_position_embeddings,
-        rope_theta: config.rope_theta,
-        rope_scaling: None,
-        rms_norm_eps: config.rms_norm_eps,
-        hidden_act: "silu".to_string(),
-        attention_bias: config.attention_bias,
-        mlp_bias: config.mlp_bias,
-        tie_word_embeddings: config.tie_word_embeddings,
-        bos_token_id: Some(0),
-        eos_token_ids: vec![0],
-        pad_token_id: None,
-        sliding_window: None,
-    }
-    .to_json()
+    json!({
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.num_hidden_layers,
+        "num_attention_heads": config.num_attention_heads,
+        "num_key_value_heads": config.key_value_heads(),
+        "head_dim": config.head_width(),
+        "vocab_size": config.vocab_size,
+        "max_position_embeddings": config.max_position_embeddings,
+        "rope_theta": config.rope_theta,
+        "rope_scaling": null,
+        "rms_norm_eps": config.rms_norm_eps,
+        "hidden_act": "silu",
+        "attention_bias": config.attention_bias,
+        "mlp_bias": config.mlp_bias,
+        "tie_word_embeddings": config.tie_word_embeddings,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "pad_token_id": null,
+    })
 }
 
 #[cfg(test)]
@@ -257,7 +262,7 @@ mod tests {
             assert!(preset.block_size() <= preset.context());
             let json = config_json(&config);
             let parsed = t81_hub::ModelConfig::from_json(json).unwrap();
-            let back = decoder_config(&parsed.architecture, Path::new("x")).unwrap();
+            let back = decoder_config(&parsed, Path::new("x")).unwrap();
             assert_eq!(back.head_width(), config.head_width());
             assert_eq!(back.vocab_size, config.vocab_size);
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use half::bf16;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
-use t81_hub::{Architecture, LlamaConfig, ModelConfig};
+use t81_hub::ModelConfig;
 
 /// `config.json` of a model whose MLP rows (256 down, 64 up) divide by different blocks.
 pub(crate) fn config(layers: usize) -> Value {
@@ -20,11 +20,8 @@ pub(crate) fn config(layers: usize) -> Value {
     })
 }
 
-pub(crate) fn llama(config: &Value) -> LlamaConfig {
-    match ModelConfig::from_json(config.clone()).unwrap().architecture {
-        Architecture::Llama(llama) => llama,
-        other => panic!("{other:?}"),
-    }
+pub(crate) fn llama(config: &Value) -> ModelConfig {
+    ModelConfig::from_json(config.clone()).unwrap()
 }
 
 /// BF16 values that differ from tensor to tensor and element to element, of both signs.

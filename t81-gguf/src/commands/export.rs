@@ -75,7 +75,7 @@ fn from_checkpoint(
 ) -> Result<ExportSummary, Box<dyn Error>> {
     let checkpoint = Checkpoint::open(path)?;
     checkpoint.config().check(&checkpoint)?;
-    let columns = ternary_columns(&checkpoint)?;
+    let columns = ternary_columns(&checkpoint);
     let auto = Granularity::auto(columns.values().copied());
     let overall = arguments.granularity().unwrap_or(match arguments.quant {
         Some(ExportType::Ternary(format)) => block(format),
@@ -121,17 +121,9 @@ fn from_checkpoint(
 }
 
 /// Row lengths of the weights that become ternary, by name.
-fn ternary_columns(checkpoint: &Checkpoint) -> Result<BTreeMap<String, usize>, t81_hub::HubError> {
-    let columns = |name: String| {
-        let (_, columns) = checkpoint.tensor(&name)?.matrix_shape()?;
-        Ok((name, columns))
-    };
-    checkpoint
-        .config()
-        .ternary_weight_names()
-        .into_iter()
-        .map(columns)
-        .collect()
+fn ternary_columns(checkpoint: &Checkpoint) -> BTreeMap<String, usize> {
+    let weights = checkpoint.config().ternary_weights();
+    weights.map(|spec| (spec.name, spec.shape[1])).collect()
 }
 
 /// Groups of a format's block length.

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use t81_core::BlockFormat;
 use t81_hub::TensorPlan as SourcePlan;
-use t81_hub::{Storage, T81Tensor, TensorView, TernarySource, Tokenizer};
+use t81_hub::{Storage, T81Tensor, TensorRole, TensorSpec, TensorView, TernarySource, Tokenizer};
 
 use super::layout::{TernaryLayout, best_lossless};
 use super::summary::{ExportSummary, ExportedTensor, Fallback};
 use super::values::{self, Range};
 use super::{EmbeddingType, ExportOptions, ExportType, Origin};
-use crate::architectures::{MappedTensor, Role, Source, architecture};
+use crate::architecture::{self, MappedTensor, Source};
 use crate::error::GgufError;
 use crate::metadata::Metadata;
 use crate::parse::tensor_bytes;
@@ -85,14 +85,15 @@ pub(super) fn plan(
     origin: &Origin,
     options: &ExportOptions,
 ) -> Result<Plan, GgufError> {
-    let architecture = architecture(source.config())?;
-    let mapped = architecture.tensors();
+    let config = source.config();
+    let architecture = config.architecture.gguf_name();
+    let mapped = architecture::tensors(config);
     let stored: BTreeMap<String, SourcePlan> = source
         .plan()
         .into_iter()
         .map(|plan| (plan.name.clone(), plan))
         .collect();
-    check_all_mapped(source, &stored, &mapped, architecture.name())?;
+    check_all_mapped(source, &stored, &mapped, architecture)?;
 
     let layouts: Vec<Option<TernaryLayout>> = mapped
         .iter()
@@ -137,15 +138,15 @@ pub(super) fn plan(
     }
 
     let mut metadata = Metadata::new();
-    metadata.set("general.architecture", architecture.name());
+    metadata.set("general.architecture", architecture);
     describe_origin(origin, file_type(&tensors, quant), &mut metadata);
-    architecture.describe(&mut metadata)?;
+    let mut notes = architecture::describe(config, &mut metadata)?;
     let tokenizer = Tokenizer::open(source.directory())?;
     let pre_override = options.tokenizer_pre.as_deref();
-    let notes = tokenizer::describe(
+    let remarks = tokenizer::describe(
         &tokenizer,
-        source.config(),
-        architecture.vocabulary_size(),
+        config,
+        config.vocab_size,
         pre_override,
         &mut metadata,
     )
@@ -153,6 +154,7 @@ pub(super) fn plan(
         path: source.directory().to_owned(),
         source: reason,
     })?;
+    notes.extend(remarks);
     Ok(Plan {
         metadata,
         tensors,
@@ -166,12 +168,12 @@ fn ternary_layout(
     mapped: &MappedTensor,
     stored: &BTreeMap<String, SourcePlan>,
 ) -> Option<TernaryLayout> {
-    let Source::Checkpoint { name, .. } = &mapped.source else {
+    let Source::Checkpoint(spec) = &mapped.source else {
         return None;
     };
-    let plan = stored.get(name)?;
+    let plan = stored.get(&spec.name)?;
     match plan.storage {
-        Storage::Ternary { granularity } => Some(TernaryLayout {
+        Storage::Ternary { granularity, .. } => Some(TernaryLayout {
             columns: *plan.shape.last()?,
             granularity,
         }),
@@ -189,9 +191,9 @@ fn tensor_type(
     fallbacks: &mut Vec<Fallback>,
 ) -> Result<TensorType, GgufError> {
     let asked = match mapped.role {
-        Role::Vector => TensorType::F32,
-        Role::Embedding => embedding_type.tensor_type(),
-        Role::Linear => quant.tensor_type(),
+        TensorRole::Vector | TensorRole::Positions => TensorType::F32,
+        TensorRole::Embedding => embedding_type.tensor_type(),
+        TensorRole::Linear => quant.tensor_type(),
     };
     let mut fall_back = |written: TensorType, reason: String| {
         fallbacks.push(Fallback {
@@ -202,7 +204,7 @@ fn tensor_type(
         });
         written
     };
-    let Source::Checkpoint { name, .. } = &mapped.source else {
+    let Source::Checkpoint(spec) = &mapped.source else {
         return Ok(asked);
     };
     match (asked.block_format(), layout) {
@@ -215,7 +217,7 @@ fn tensor_type(
             },
         ),
         (block_format, None) => {
-            let view = dense_view(source, name, &mapped.shape)?;
+            let view = dense_view(source, spec)?;
             let fits = match values::range(&view)? {
                 Range::F16 => true,
                 Range::F32 => false,
@@ -241,17 +243,17 @@ fn tensor_type(
 
 fn dense_view<'a>(
     source: &'a dyn TernarySource,
-    name: &str,
-    shape: &[usize],
+    spec: &TensorSpec,
 ) -> Result<TensorView<'a>, GgufError> {
-    let found = match source.get(name)? {
-        T81Tensor::Dense(view) if view.shape == shape => return Ok(view),
+    let expected = spec.stored_shape();
+    let found = match source.get(&spec.name)? {
+        T81Tensor::Dense(view) if view.shape == expected => return Ok(view),
         T81Tensor::Dense(view) => view.shape,
         T81Tensor::Ternary(matrix) => vec![matrix.rows(), matrix.columns()],
     };
     Err(GgufError::TensorShape {
-        tensor: name.to_owned(),
-        expected: shape.to_vec(),
+        tensor: spec.name.clone(),
+        expected,
         found,
     })
 }
@@ -265,24 +267,27 @@ fn check_all_mapped(
 ) -> Result<(), GgufError> {
     let mut consumed = HashSet::new();
     for tensor in mapped {
-        let Source::Checkpoint { name, .. } = &tensor.source else {
+        let Source::Checkpoint(spec) = &tensor.source else {
             continue;
         };
-        let Some(plan) = stored.get(name) else {
+        let Some(plan) = stored.get(&spec.name) else {
             return Err(GgufError::MissingTensor {
                 path: source.directory().to_owned(),
-                tensor: name.clone(),
+                tensor: spec.name.clone(),
             });
         };
-        if plan.shape != tensor.shape {
-            let (expected, found) = (tensor.shape.clone(), plan.shape.clone());
+        let expected = match plan.storage {
+            Storage::Ternary { .. } => spec.shape.clone(),
+            Storage::Dense(_) => spec.stored_shape(),
+        };
+        if plan.shape != expected {
             return Err(GgufError::TensorShape {
-                tensor: name.clone(),
+                tensor: spec.name.clone(),
                 expected,
-                found,
+                found: plan.shape.clone(),
             });
         }
-        consumed.insert(name.as_str());
+        consumed.insert(spec.name.as_str());
     }
     match stored
         .keys()
@@ -302,7 +307,7 @@ fn file_type(tensors: &[PlannedTensor], quant: ExportType) -> u32 {
     let mut weights: BTreeMap<TensorType, u64> = BTreeMap::new();
     for tensor in tensors
         .iter()
-        .filter(|tensor| tensor.ternary && tensor.mapped.role == Role::Linear)
+        .filter(|tensor| tensor.ternary && tensor.mapped.role == TensorRole::Linear)
     {
         *weights.entry(tensor.tensor_type).or_default() +=
             tensor.mapped.shape.iter().product::<usize>() as u64;

@@ -3,11 +3,11 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
-use t81_core::TernaryMatrix;
-use t81_hub::{Dtype, T81Tensor, TensorView, TernarySource};
+use t81_core::{Layout, TernaryMatrix};
+use t81_hub::{Dtype, T81Tensor, TensorSpec, TensorView, TernarySource};
 
 use super::plan::PlannedTensor;
-use crate::architectures::Source;
+use crate::architecture::Source;
 use crate::error::GgufError;
 use crate::tensor_type::TensorType;
 use crate::writer::TensorSink;
@@ -65,11 +65,12 @@ pub(super) fn write(
     planned: &PlannedTensor,
     sink: &mut TensorSink<'_>,
 ) -> Result<(), GgufError> {
-    let (name, rows) = match &planned.mapped.source {
+    let spec = match &planned.mapped.source {
         Source::Computed(values) => return write_floats(values, planned.tensor_type, sink),
-        Source::Checkpoint { name, rows } => (name, *rows),
+        Source::Checkpoint(spec) => spec,
     };
-    let order = rows.sources(planned.mapped.shape[0]);
+    let name = &spec.name;
+    let order = spec.rows.sources(spec.shape[0]);
     match source.get(name)? {
         T81Tensor::Ternary(matrix) => {
             let matrix = match order {
@@ -80,7 +81,10 @@ pub(super) fn write(
             };
             write_ternary(name, &matrix, planned.tensor_type, sink)
         }
-        T81Tensor::Dense(view) => write_dense(&view, order.as_deref(), planned.tensor_type, sink),
+        T81Tensor::Dense(view) => {
+            let order = order.as_deref();
+            write_dense(&view, spec, order, planned.tensor_type, sink)
+        }
     }
 }
 
@@ -113,33 +117,65 @@ fn write_ternary(
     Ok(())
 }
 
+/// Writes a tensor of floats, its rows in the order of `order` (or as they are), a piece of rows at a time.
 fn write_dense(
     view: &TensorView<'_>,
+    spec: &TensorSpec,
     order: Option<&[usize]>,
     tensor_type: TensorType,
     sink: &mut TensorSink<'_>,
 ) -> Result<(), GgufError> {
-    let width = view.dtype.size_bytes();
-    let Some(order) = order else {
-        let mut values = vec![0.0; PIECE.min(view.bytes.len() / width)];
-        for bytes in view.bytes.chunks(PIECE * width) {
-            let values = &mut values[..bytes.len() / width];
-            decode(view.dtype, bytes, values);
-            write_floats(values, tensor_type, sink)?;
+    let rows = spec.shape[0];
+    let columns: usize = spec.shape[1..].iter().product();
+    let rows_per_piece = (PIECE / columns.max(1)).clamp(1, rows);
+    let mut values = vec![0.0; rows_per_piece * columns];
+    for first in (0..rows).step_by(rows_per_piece) {
+        let count = rows_per_piece.min(rows - first);
+        let values = &mut values[..count * columns];
+        match (spec.layout, order) {
+            (Layout::InOut, _) => decode_columns(view, first, count, values),
+            (Layout::OutIn, None) => {
+                decode(view.dtype, row_bytes(view, first, count, columns), values)
+            }
+            (Layout::OutIn, Some(order)) => {
+                let sources = &order[first..first + count];
+                values
+                    .par_chunks_mut(columns)
+                    .zip(sources)
+                    .for_each(|(values, &row)| {
+                        decode_task(view.dtype, row_bytes(view, row, 1, columns), values);
+                    });
+            }
         }
-        return Ok(());
-    };
-    let row_bytes = view.bytes.len() / order.len();
-    let mut values = vec![0.0; row_bytes / width];
-    for &row in order {
-        decode(
-            view.dtype,
-            &view.bytes[row * row_bytes..][..row_bytes],
-            &mut values,
-        );
-        write_floats(&values, tensor_type, sink)?;
+        if spec.offset != 0.0 {
+            values.iter_mut().for_each(|value| *value += spec.offset);
+        }
+        write_floats(values, tensor_type, sink)?;
     }
     Ok(())
+}
+
+fn row_bytes<'a>(view: &TensorView<'a>, first: usize, count: usize, columns: usize) -> &'a [u8] {
+    let row = columns * view.dtype.size_bytes();
+    &view.bytes[first * row..(first + count) * row]
+}
+
+/// Decodes `count` columns of a tensor stored `[in, out]` as rows of `values`.
+fn decode_columns(view: &TensorView<'_>, first: usize, count: usize, values: &mut [f32]) {
+    let (inputs, outputs) = (view.shape[0], view.shape[1]);
+    let mut run = vec![0.0; count];
+    for input in 0..inputs {
+        let width = view.dtype.size_bytes();
+        let start = (input * outputs + first) * width;
+        decode_task(
+            view.dtype,
+            &view.bytes[start..start + count * width],
+            &mut run,
+        );
+        for (row, value) in run.iter().enumerate() {
+            values[row * inputs + input] = *value;
+        }
+    }
 }
 
 fn write_floats(

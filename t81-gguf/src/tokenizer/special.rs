@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
-use t81_hub::{Architecture, ModelConfig, Tokenizer};
+use t81_hub::{ModelConfig, Tokenizer};
 
 use super::TokenizerError;
 use crate::metadata::Metadata;
@@ -34,28 +34,6 @@ impl SpecialTokens {
     }
 }
 
-/// The ids in config.json.
-struct ConfiguredIds {
-    begin: Option<u32>,
-    end: Option<u32>,
-    padding: Option<u32>,
-}
-
-fn configured_ids(config: &ModelConfig) -> ConfiguredIds {
-    match &config.architecture {
-        Architecture::Llama(config) => ConfiguredIds {
-            begin: config.bos_token_id,
-            end: config.eos_token_ids.first().copied(),
-            padding: config.pad_token_id,
-        },
-        _ => ConfiguredIds {
-            begin: None,
-            end: None,
-            padding: None,
-        },
-    }
-}
-
 /// Finds the special tokens: tokenizer_config.json names them by text; config.json gives ids where it does not.
 pub(super) fn special_tokens(
     tokenizer: &Tokenizer,
@@ -73,13 +51,12 @@ pub(super) fn special_tokens(
                 }
             }),
         };
-    let configured = configured_ids(config);
     let end = named("eos_token", &settings.eos_token)?
-        .or(configured.end)
+        .or(config.eos_token_ids.first().copied())
         .ok_or(TokenizerError::NoEndOfText)?;
     // Without a beginning of text of its own (Qwen2), the id is never used but must be there: missing, it would be 11.
     let begin = named("bos_token", &settings.bos_token)?
-        .or(configured.begin)
+        .or(config.bos_token_id)
         .unwrap_or(end);
     let unknown = match named("unk_token", &settings.unk_token)? {
         Some(id) => Some(id),
@@ -89,7 +66,7 @@ pub(super) fn special_tokens(
             .as_ref()
             .and_then(|text| ids.get(text).copied()),
     };
-    let padding = named("pad_token", &settings.pad_token)?.or(configured.padding);
+    let padding = named("pad_token", &settings.pad_token)?.or(config.pad_token_id);
 
     // A post-processor says what happens; without one tokenizer_config.json does, and transformers' Llama classes
     // begin texts unless told otherwise.

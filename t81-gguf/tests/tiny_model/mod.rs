@@ -112,6 +112,7 @@ impl TinyModel {
                 storage: if is_ternary(&name) {
                     Storage::Ternary {
                         granularity: self.granularity,
+                        transposed: false,
                     }
                 } else if name.contains("norm") {
                     Storage::Dense(Dtype::F32)

@@ -9,19 +9,21 @@ use serde_json::{Map, Value};
 use crate::HubError;
 
 /// A JSON object of a configuration file. An absent field and a `null` are the same thing.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     object: &'a Map<String, Value>,
     path: &'a Path,
     prefix: &'static str,
+    renamed: &'static [(&'static str, &'static str)],
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(value: &'a Value, path: &'a Path) -> Result<Self, HubError> {
+    pub(crate) fn new(value: &'a Value, path: &'a Path) -> Result<Self, HubError> {
         match value {
             Value::Object(object) => Ok(Self {
                 object,
                 path,
                 prefix: "",
+                renamed: &[],
             }),
             _ => Err(HubError::Config {
                 path: path.to_path_buf(),
@@ -32,27 +34,53 @@ impl<'a> Fields<'a> {
     }
 
     /// The nested object `name`, if it is there.
-    pub(super) fn nested(&self, name: &'static str) -> Result<Option<Fields<'a>>, HubError> {
+    pub(crate) fn nested(&self, name: &'static str) -> Result<Option<Fields<'a>>, HubError> {
         match self.get(name) {
             None => Ok(None),
             Some(Value::Object(object)) => Ok(Some(Fields {
                 object,
                 path: self.path,
                 prefix: name,
+                renamed: &[],
             })),
             Some(_) => Err(self.error(name, "is not an object")),
         }
     }
 
-    pub(super) fn path(&self) -> &'a Path {
+    /// The same object, some of whose fields have names of their own: the usual name and the one in the file.
+    pub(crate) fn renamed(self, renamed: &'static [(&'static str, &'static str)]) -> Self {
+        Self { renamed, ..self }
+    }
+
+    /// The name in the file of what is usually called `name`.
+    fn own_name<'n>(&self, name: &'n str) -> &'n str {
+        let mut renamed = self.renamed.iter();
+        renamed
+            .find(|(usual, _)| *usual == name)
+            .map_or(name, |(_, own)| own)
+    }
+
+    pub(crate) fn path(&self) -> &'a Path {
         self.path
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
-        self.object.get(name).filter(|value| !value.is_null())
+    pub(crate) fn get(&self, name: &str) -> Option<&'a Value> {
+        self.object
+            .get(self.own_name(name))
+            .filter(|value| !value.is_null())
     }
 
-    pub(super) fn integer(
+    /// Refuses a field that switches on something unsupported: it must be absent, null or false.
+    pub(crate) fn must_not_be_set(&self, name: &str) -> Result<(), HubError> {
+        match self.get(name) {
+            None | Some(Value::Bool(false)) => Ok(()),
+            Some(other) => {
+                Err(self.error(name, format!("is {}, which is not supported", brief(other))))
+            }
+        }
+    }
+
+    pub(crate) fn integer(
         &self,
         name: &str,
         range: RangeInclusive<usize>,
@@ -74,7 +102,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(super) fn required(
+    pub(crate) fn required(
         &self,
         name: &str,
         range: RangeInclusive<usize>,
@@ -83,7 +111,7 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| self.error(name, "is missing"))
     }
 
-    pub(super) fn float(
+    pub(crate) fn float(
         &self,
         name: &str,
         range: RangeInclusive<f64>,
@@ -105,7 +133,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(super) fn required_float(
+    pub(crate) fn required_float(
         &self,
         name: &str,
         range: RangeInclusive<f64>,
@@ -114,7 +142,7 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| self.error(name, "is missing"))
     }
 
-    pub(super) fn boolean(&self, name: &str) -> Result<Option<bool>, HubError> {
+    pub(crate) fn boolean(&self, name: &str) -> Result<Option<bool>, HubError> {
         match self.get(name) {
             None => Ok(None),
             Some(Value::Bool(value)) => Ok(Some(*value)),
@@ -122,7 +150,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>, HubError> {
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&'a str>, HubError> {
         match self.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -130,7 +158,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(super) fn error(&self, name: &str, problem: impl Display) -> HubError {
+    pub(crate) fn error(&self, name: &str, problem: impl Display) -> HubError {
+        let name = self.own_name(name);
         let field = if self.prefix.is_empty() {
             name.to_owned()
         } else {
@@ -145,7 +174,7 @@ impl<'a> Fields<'a> {
 }
 
 /// The value as JSON, cut to a length that fits a message.
-pub(super) fn brief(value: &Value) -> String {
+pub(crate) fn brief(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}...", &text[..end]),

@@ -1,38 +1,79 @@
 //! `config.json`: which architecture a model has, and its dimensions.
 
 mod fields;
-mod llama;
 mod rope;
+mod sliding;
+mod tokens;
 
 use std::path::Path;
 
 use serde_json::Value;
 
+use crate::architectures::Architecture;
 use crate::files::MAX_JSON_BYTES;
 use crate::json::read_json;
-use crate::{Checkpoint, HubError};
+use crate::{Checkpoint, HubError, TensorRole, TensorSpec};
 
-pub use llama::LlamaConfig;
-pub use rope::RopeScaling;
+pub(crate) use fields::Fields;
+pub use rope::{Rope, RopeScaling};
+pub use sliding::SlidingWindow;
 
-/// The `model_type`s that [`ModelConfig`] accepts.
-const SUPPORTED: &str = "llama";
+/// Largest context length accepted (Llama 4 Scout has 10 485 760).
+const MAX_POSITIONS: usize = 1 << 28;
+const MAX_LAYERS: usize = 1024;
+const MAX_HEADS: usize = 1 << 12;
+const MAX_HEAD_DIM: usize = 1 << 12;
+const MAX_WIDTH: usize = 1 << 20;
+const MAX_VOCABULARY: usize = 1 << 24;
 
-/// A validated `config.json`.
+/// A validated `config.json`. Values are in range and consistent: no dimension is zero, heads are a multiple of
+/// key/value heads, a rotated head dimension is even, token ids are below `vocab_size`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
-    /// The architecture and its dimensions.
+    /// The architecture.
     pub architecture: Architecture,
+    /// The `model_type` of the file, one of [`Architecture::model_types`].
+    pub model_type: &'static str,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width inside the MLP.
+    pub intermediate_size: usize,
+    /// Number of decoder blocks.
+    pub num_hidden_layers: usize,
+    /// Number of query heads.
+    pub num_attention_heads: usize,
+    /// Number of key and value heads; divides `num_attention_heads`.
+    pub num_key_value_heads: usize,
+    /// Width of a head; `hidden_size / num_attention_heads` unless the file says otherwise.
+    pub head_dim: usize,
+    /// What the products of queries and keys are multiplied by; `head_dim^-0.5` unless the file says otherwise.
+    pub query_scale: f64,
+    /// Rows of the embedding.
+    pub vocab_size: usize,
+    /// Longest context in tokens.
+    pub max_position_embeddings: usize,
+    /// Rotary embedding of positions; none where positions are learned.
+    pub rope: Option<Rope>,
+    /// Added to the mean square (or variance) in normalisations.
+    pub norm_eps: f64,
+    /// Activation of the MLP: `silu`, `gelu_pytorch_tanh` or `gelu_new` (the last two are the same function).
+    pub hidden_act: &'static str,
+    /// Whether all projections of the attention have biases.
+    pub attention_bias: bool,
+    /// Whether the projections of the MLP have biases.
+    pub mlp_bias: bool,
+    /// Whether the output matrix is the embedding.
+    pub tie_word_embeddings: bool,
+    /// Token that starts a text.
+    pub bos_token_id: Option<u32>,
+    /// Tokens that end a text; may be empty.
+    pub eos_token_ids: Vec<u32>,
+    /// Token that pads a batch. An id outside the vocabulary (old checkpoints say -1) is none.
+    pub pad_token_id: Option<u32>,
+    /// Attention within a window only, if the model has that.
+    pub sliding_window: Option<SlidingWindow>,
     /// The file's contents, whole.
     pub raw: Value,
-}
-
-/// The architectures that T81 knows.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Architecture {
-    /// `LlamaForCausalLM`: Llama, TinyLlama, SmolLM, SmolLM2 and others.
-    Llama(LlamaConfig),
 }
 
 impl ModelConfig {
@@ -53,62 +94,171 @@ impl ModelConfig {
     }
 
     fn from_json_at(raw: Value, path: &Path) -> Result<Self, HubError> {
-        let fields = fields::Fields::new(&raw, path)?;
-        let model_type = fields.text("model_type")?.unwrap_or_default().to_owned();
-        if raw
-            .get("quantization_config")
-            .is_some_and(|value| !value.is_null())
-        {
+        let fields = Fields::new(&raw, path)?;
+        if fields.get("quantization_config").is_some() {
             return Err(fields.error(
                 "quantization_config",
                 "says that the weights are quantized already; pass the float checkpoint",
             ));
         }
-        let architecture = match model_type.as_str() {
-            "llama" => Architecture::Llama(LlamaConfig::parse(&fields)?),
-            "" => return Err(fields.error("model_type", "is missing")),
-            _ => {
-                return Err(HubError::UnsupportedModelType {
-                    path: path.to_path_buf(),
-                    model_type,
-                    supported: SUPPORTED,
-                });
+        let Some(model_type) = fields.text("model_type")? else {
+            return Err(fields.error("model_type", "is missing"));
+        };
+        let Some((architecture, model_type)) = Architecture::of_model_type(model_type) else {
+            return Err(HubError::UnsupportedModelType {
+                path: path.to_path_buf(),
+                model_type: model_type.to_owned(),
+                supported: Architecture::supported(),
+            });
+        };
+        let fields = fields.renamed(architecture.family().renamed);
+        let mut config = Self::parse(&fields, architecture, model_type)?;
+        (architecture.family().complete)(&fields, &mut config)?;
+        config.raw = raw;
+        Ok(config)
+    }
+
+    /// What all architectures have.
+    fn parse(
+        fields: &Fields<'_>,
+        architecture: Architecture,
+        model_type: &'static str,
+    ) -> Result<Self, HubError> {
+        let hidden_size = fields.required("hidden_size", 1..=MAX_WIDTH)?;
+        let num_attention_heads = fields.required("num_attention_heads", 1..=MAX_HEADS)?;
+        let num_key_value_heads = fields
+            .integer("num_key_value_heads", 1..=MAX_HEADS)?
+            .unwrap_or(num_attention_heads);
+        if !num_attention_heads.is_multiple_of(num_key_value_heads) {
+            return Err(fields.error(
+                "num_attention_heads",
+                format!("is {num_attention_heads}, no multiple of num_key_value_heads = {num_key_value_heads}"),
+            ));
+        }
+        let head_dim = match fields.integer("head_dim", 2..=MAX_HEAD_DIM)? {
+            Some(head_dim) => head_dim,
+            None if hidden_size.is_multiple_of(num_attention_heads) => {
+                hidden_size / num_attention_heads
+            }
+            None => {
+                return Err(fields.error(
+                    "hidden_size",
+                    format!("is {hidden_size}, no multiple of num_attention_heads = {num_attention_heads}"),
+                ));
             }
         };
-        Ok(Self { architecture, raw })
-    }
-
-    /// The `model_type` of `config.json`.
-    pub fn model_type(&self) -> &'static str {
-        match self.architecture {
-            Architecture::Llama(_) => "llama",
+        if head_dim > MAX_HEAD_DIM {
+            let problem = format!("is {head_dim}; it may be at most {MAX_HEAD_DIM}");
+            return Err(fields.error("head_dim", problem));
         }
+        let family = architecture.family();
+        let layer_norm = family.normalisation == crate::Normalisation::Layer;
+        let intermediate_size = match fields.integer("intermediate_size", 1..=MAX_WIDTH)? {
+            Some(size) => size,
+            // GPT-2 alone leaves it open.
+            None if architecture == Architecture::Gpt2 => 4 * hidden_size,
+            None => fields.required("intermediate_size", 1..=MAX_WIDTH)?,
+        };
+        let max_position_embeddings = fields
+            .integer("max_position_embeddings", 1..=MAX_POSITIONS)?
+            .unwrap_or(2048);
+        let norm_eps = if layer_norm {
+            fields
+                .float("layer_norm_epsilon", 0.0..=1.0)?
+                .unwrap_or(1e-5)
+        } else {
+            fields.float("rms_norm_eps", 0.0..=1.0)?.unwrap_or(1e-6)
+        };
+        let rope = match architecture {
+            Architecture::Gpt2 => None,
+            _ => Some(Rope::parse(
+                fields,
+                head_dim,
+                max_position_embeddings,
+                architecture,
+            )?),
+        };
+        let vocab_size = fields.required("vocab_size", 1..=MAX_VOCABULARY)?;
+        let tokens = tokens::SpecialTokens::parse(fields, vocab_size)?;
+        Ok(Self {
+            architecture,
+            model_type,
+            hidden_size,
+            intermediate_size,
+            num_hidden_layers: fields.required("num_hidden_layers", 1..=MAX_LAYERS)?,
+            num_attention_heads,
+            num_key_value_heads,
+            head_dim,
+            query_scale: (head_dim as f64).powf(-0.5),
+            vocab_size,
+            max_position_embeddings,
+            rope,
+            norm_eps,
+            hidden_act: "silu",
+            attention_bias: false,
+            mlp_bias: false,
+            tie_word_embeddings: fields
+                .boolean("tie_word_embeddings")?
+                .unwrap_or(family.tied_by_default),
+            bos_token_id: tokens.bos,
+            eos_token_ids: tokens.eos,
+            pad_token_id: tokens.pad,
+            sliding_window: None,
+            raw: Value::Null,
+        })
     }
 
-    /// Names of the weights that are made ternary: the linear layers of every block; see
-    /// [`LlamaConfig::ternary_weight_names`].
+    /// Sets the activation to `name`, which the file may call by any of `known`.
+    pub(crate) fn activation(
+        &mut self,
+        fields: &Fields<'_>,
+        name: &'static str,
+        known: &[&str],
+    ) -> Result<(), HubError> {
+        let found = fields.text("hidden_act")?.unwrap_or(name);
+        if !known.contains(&found) {
+            return Err(fields.error(
+                "hidden_act",
+                format!("is `{found}`; only {} is supported", known[0]),
+            ));
+        }
+        self.hidden_act = name;
+        Ok(())
+    }
+
+    /// Every tensor of the model, in the order of its table: embedding first, then block by block.
+    pub fn tensors(&self) -> Vec<TensorSpec> {
+        self.architecture.tensors(self)
+    }
+
+    /// Names of the weights that are made ternary: the linear layers of every block. Embeddings, output matrix, norms
+    /// and biases stay floats.
     pub fn ternary_weight_names(&self) -> Vec<String> {
-        match &self.architecture {
-            Architecture::Llama(config) => config.ternary_weight_names(),
-        }
+        self.ternary_weights().map(|spec| spec.name).collect()
     }
 
-    /// Names and shapes of all tensors that the architecture needs.
+    /// The weights that are made ternary, with their shapes and layouts.
+    pub fn ternary_weights(&self) -> impl Iterator<Item = TensorSpec> {
+        let tensors = self.tensors().into_iter();
+        tensors.filter(|spec| spec.role == TensorRole::Linear)
+    }
+
+    /// Names of all tensors that the architecture needs, and their shapes as a checkpoint stores them.
     pub fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
-        match &self.architecture {
-            Architecture::Llama(config) => config.expected_tensors(),
-        }
+        let tensors = self.tensors().into_iter();
+        tensors
+            .map(|spec| (spec.stored_shape(), spec.name))
+            .map(|(shape, name)| (name, shape))
+            .collect()
     }
 
-    /// True for a tensor that old checkpoints carry and that no loader needs: stored rotary frequencies, and the
-    /// output matrix of a model whose configuration ties it to the embedding.
+    /// True for a tensor that old checkpoints carry and that no loader needs: stored rotary frequencies and attention
+    /// masks, and the output matrix of a model whose configuration ties it to the embedding.
     pub fn is_redundant(&self, name: &str) -> bool {
-        match &self.architecture {
-            Architecture::Llama(config) => {
-                name.ends_with(".rotary_emb.inv_freq")
-                    || (config.tie_word_embeddings && name == "lm_head.weight")
-            }
-        }
+        name.ends_with(".rotary_emb.inv_freq")
+            || (self.architecture == Architecture::Gpt2
+                && (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")))
+            || (self.tie_word_embeddings && name == "lm_head.weight")
     }
 
     /// Checks that a checkpoint holds every tensor of the architecture in the right shape.
@@ -116,9 +266,9 @@ impl ModelConfig {
     /// # Errors
     /// [`HubError::MissingTensor`] or [`HubError::Shape`] for the first tensor at fault.
     pub fn check(&self, checkpoint: &Checkpoint) -> Result<(), HubError> {
-        match &self.architecture {
-            Architecture::Llama(config) => config.check(checkpoint),
-        }
+        check_shapes(self.expected_tensors(), checkpoint.directory(), |name| {
+            checkpoint.tensor(name).ok().map(|tensor| tensor.shape)
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reads and validates a t81 directory.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use rayon::prelude::*;
 use t81_core::{Granularity, TernaryMatrix};
 
 use super::metadata::{METADATA_FILE, T81Metadata, TernaryTensorInfo};
-use super::plan::{OutputFormat, codes_name, packed_shapes, scales_name};
+use super::plan::{OutputFormat, codes_name, packed_shapes, scales_name, stored_shape};
 use crate::config::check_shapes;
 use crate::files::{RawTensor, TensorFiles};
 use crate::resolve::local_directory;
@@ -44,11 +45,10 @@ impl T81Directory {
         let metadata_path = directory.join(METADATA_FILE);
         let metadata = T81Metadata::read(&metadata_path)?;
         let config = ModelConfig::from_file(&directory.join("config.json"))?;
-        if metadata.architecture != config.model_type() {
+        if metadata.architecture != config.model_type {
             let problem = format!(
                 "architecture `{}` contradicts config.json's `{}`",
-                metadata.architecture,
-                config.model_type()
+                metadata.architecture, config.model_type
             );
             return Err(HubError::Metadata {
                 path: metadata_path,
@@ -61,7 +61,7 @@ impl T81Directory {
             config.expected_tensors(),
             &directory,
             |name| match metadata.tensors.get(name) {
-                Some(info) => Some(info.shape.clone()),
+                Some(info) => Some(stored_shape(&info.shape, info.transposed)),
                 None => files.get(name).map(|raw| raw.shape.to_vec()),
             },
         )?;
@@ -169,7 +169,10 @@ fn check_tensors(
                 }
                 parts.extend([codes, scales]);
             }
-            OutputFormat::Dense => check_part(files, name, safetensors::Dtype::F16, &info.shape)?,
+            OutputFormat::Dense => {
+                let shape = stored_shape(&info.shape, info.transposed);
+                check_part(files, name, safetensors::Dtype::F16, &shape)?;
+            }
         }
     }
     let mut names: BTreeSet<String> = metadata.tensors.keys().cloned().collect();
@@ -269,7 +272,11 @@ fn read_packed(
 /// Recovers codes and scales of plain F16 values: the scale of a group is the one magnitude that its non-zero values have.
 fn read_dense(raw: RawTensor<'_>, info: &TernaryTensorInfo) -> Result<TernaryMatrix, HubError> {
     let (rows, columns) = dimensions(info);
-    let values = raw.bytes.as_chunks::<2>().0;
+    let values = if info.transposed {
+        Cow::Owned(transposed(raw.bytes.as_chunks::<2>().0, rows, columns))
+    } else {
+        Cow::Borrowed(raw.bytes.as_chunks::<2>().0)
+    };
     let not_ternary = |row: usize| {
         HubError::tensor(
             raw.name,
@@ -318,6 +325,20 @@ fn read_dense(raw: RawTensor<'_>, info: &TernaryTensorInfo) -> Result<TernaryMat
             source,
         }
     })
+}
+
+/// Values stored `[columns, rows]` as `[rows, columns]`.
+fn transposed(values: &[[u8; 2]], rows: usize, columns: usize) -> Vec<[u8; 2]> {
+    let mut output = vec![[0; 2]; values.len()];
+    output
+        .par_chunks_mut(columns)
+        .enumerate()
+        .for_each(|(row, output)| {
+            for (column, value) in output.iter_mut().enumerate() {
+                *value = values[column * rows + row];
+            }
+        });
+    output
 }
 
 /// Writes the codes of one group, whose first column is `first`, and returns its scale; none if two magnitudes differ.

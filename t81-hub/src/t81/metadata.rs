@@ -51,6 +51,9 @@ pub struct T81Metadata {
 pub struct TernaryTensorInfo {
     /// `[out, in]`.
     pub shape: Vec<usize>,
+    /// Whether the float checkpoint, and so the dense format, stores the matrix `[in, out]` (GPT-2's `Conv1D`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub transposed: bool,
     /// How many weights share a scale.
     pub granularity: Granularity,
     /// Fraction of zero codes, 0 to 1.

@@ -16,7 +16,7 @@ use crate::{Dtype, HubError};
 pub struct TensorPlan {
     /// Name as in the float checkpoint, for example `model.layers.0.self_attn.q_proj.weight`.
     pub name: String,
-    /// Shape as in the float checkpoint: `[out, in]` for a ternary weight.
+    /// Shape as in the float checkpoint, but always `[out, in]` for a ternary weight.
     pub shape: Vec<usize>,
     /// How its values are stored.
     pub storage: Storage,
@@ -29,6 +29,8 @@ pub enum Storage {
     Ternary {
         /// How many weights share a scale.
         granularity: Granularity,
+        /// Whether the float checkpoint stores the matrix `[in, out]` (GPT-2's `Conv1D`).
+        transposed: bool,
     },
     /// As floats.
     Dense(Dtype),
@@ -81,6 +83,15 @@ pub(super) fn scales_name(name: &str) -> String {
     format!("{name}.scales")
 }
 
+/// The shape in which plain floats of an `[out, in]` matrix are stored.
+pub(super) fn stored_shape(shape: &[usize], transposed: bool) -> Vec<usize> {
+    let mut shape = shape.to_vec();
+    if transposed {
+        shape.reverse();
+    }
+    shape
+}
+
 /// Shapes of codes and scales of a `rows` x `columns` matrix.
 pub(super) fn packed_shapes(
     rows: usize,
@@ -124,7 +135,10 @@ impl FileLayout {
                 Storage::Dense(dtype) => {
                     stored.push((name.clone(), dtype.to_safetensors(), tensor.shape.clone()));
                 }
-                Storage::Ternary { granularity } => {
+                Storage::Ternary {
+                    granularity,
+                    transposed,
+                } => {
                     let [rows, columns] = tensor.shape[..] else {
                         return Err(HubError::plan(
                             name,
@@ -138,7 +152,8 @@ impl FileLayout {
                         ));
                     }
                     if format == OutputFormat::Dense {
-                        stored.push((name.clone(), safetensors::Dtype::F16, tensor.shape.clone()));
+                        let shape = stored_shape(&tensor.shape, transposed);
+                        stored.push((name.clone(), safetensors::Dtype::F16, shape));
                         continue;
                     }
                     let (codes, scales) = packed_shapes(rows, columns, granularity);

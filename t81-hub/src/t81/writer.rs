@@ -120,7 +120,11 @@ impl T81Writer {
     pub fn write_ternary(&mut self, name: &str, matrix: &TernaryMatrix) -> Result<(), HubError> {
         let (rows, columns) = (matrix.rows(), matrix.columns());
         let planned = self.pending.get(name).ok_or_else(|| not_pending(name))?;
-        let Storage::Ternary { granularity } = planned.storage else {
+        let Storage::Ternary {
+            granularity,
+            transposed,
+        } = planned.storage
+        else {
             return Err(HubError::plan(name, "planned as floats, given as ternary"));
         };
         if planned.shape != [rows, columns] || granularity != matrix.granularity() {
@@ -141,10 +145,12 @@ impl T81Writer {
                 self.write_slot(&scales_name(name), &scales)?;
                 self.write_slot(&codes_name(name), matrix.codes())?;
             }
+            OutputFormat::Dense if transposed => self.write_transposed(name, matrix)?,
             OutputFormat::Dense => self.write_dequantized(name, matrix)?,
         }
         let info = TernaryTensorInfo {
             shape: vec![rows, columns],
+            transposed,
             granularity,
             sparsity: matrix.sparsity(),
             bits_per_weight: matrix.bits_per_weight(),
@@ -251,6 +257,34 @@ impl T81Writer {
             .seek(SeekFrom::Start(offset))
             .and_then(|_| self.file.write_all(bytes))
             .map_err(HubError::io("write", &self.path))
+    }
+
+    /// As [`write_dequantized`](Self::write_dequantized), but `[in, out]`: each output feature is a column of the file.
+    fn write_transposed(&mut self, name: &str, matrix: &TernaryMatrix) -> Result<(), HubError> {
+        let slot = *self.slots.get(name).ok_or_else(|| not_pending(name))?;
+        let (rows, columns) = (matrix.rows(), matrix.columns());
+        let block = (DENSE_BLOCK / rows).clamp(1, columns);
+        let mut bytes = vec![0; block * 2 * rows];
+        for first in (0..columns).step_by(block) {
+            let inputs = block.min(columns - first);
+            let bytes = &mut bytes[..inputs * 2 * rows];
+            bytes
+                .par_chunks_mut(2 * rows)
+                .enumerate()
+                .for_each(|(input, bytes)| {
+                    for (row, bytes) in bytes.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                        let column = first + input;
+                        *bytes = match matrix.code(row, column) {
+                            0 => f16::ZERO,
+                            1 => matrix.scale(row, column),
+                            _ => -matrix.scale(row, column),
+                        }
+                        .to_le_bytes();
+                    }
+                });
+            self.write_at(slot.offset + (first * 2 * rows) as u64, bytes)?;
+        }
+        Ok(())
     }
 
     fn write_dequantized(&mut self, name: &str, matrix: &TernaryMatrix) -> Result<(), HubError> {

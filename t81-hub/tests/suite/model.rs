@@ -6,7 +6,7 @@ use std::path::Path;
 use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
-use t81_hub::{Dtype, LlamaConfig, ModelConfig};
+use t81_hub::{Dtype, ModelConfig};
 
 /// `config.json` of a model of two blocks whose row lengths (20 and 36) fill no group and no byte evenly.
 pub(crate) fn config_json() -> Value {
@@ -33,13 +33,8 @@ pub(crate) fn config_json() -> Value {
     })
 }
 
-pub(crate) fn llama(config: &Value) -> LlamaConfig {
-    let t81_hub::Architecture::Llama(llama) =
-        ModelConfig::from_json(config.clone()).unwrap().architecture
-    else {
-        panic!("a llama");
-    };
-    llama
+pub(crate) fn llama(config: &Value) -> ModelConfig {
+    ModelConfig::from_json(config.clone()).unwrap()
 }
 
 /// Values that differ from tensor to tensor and element to element, of both signs.
@@ -77,7 +72,7 @@ pub(crate) fn encode(values: &[f32], dtype: Dtype) -> Vec<u8> {
 /// Name, dtype, shape and bytes of a stored tensor.
 pub(crate) type Stored = (String, safetensors::Dtype, Vec<usize>, Vec<u8>);
 
-pub(crate) fn tensors(config: &LlamaConfig, dtype: Dtype) -> Vec<Stored> {
+pub(crate) fn tensors(config: &ModelConfig, dtype: Dtype) -> Vec<Stored> {
     config
         .expected_tensors()
         .into_iter()

@@ -149,7 +149,7 @@ proptest! {
             name: name.clone(),
             shape: shape.clone(),
             storage: match ternary.contains(name) {
-                true => Storage::Ternary { granularity },
+                true => Storage::Ternary { granularity, transposed: false },
                 false => Storage::Dense(Dtype::F32),
             },
         });

@@ -264,7 +264,13 @@ fn a_source_lists_its_plan_without_reading_values() {
         .unwrap();
     assert_eq!(
         (down.shape, down.storage),
-        (vec![20, 36], Storage::Ternary { granularity })
+        (
+            vec![20, 36],
+            Storage::Ternary {
+                granularity,
+                transposed: false
+            }
+        )
     );
 }
 

@@ -13,6 +13,7 @@ fn plan() -> Vec<TensorPlan> {
             shape: vec![2, 6],
             storage: Storage::Ternary {
                 granularity: Granularity::Row,
+                transposed: false,
             },
         },
         TensorPlan {
@@ -235,6 +236,7 @@ fn breaches_of_the_plan_are_refused() {
     let ternary = |shape: Vec<usize>| {
         let storage = Storage::Ternary {
             granularity: Granularity::Row,
+            transposed: false,
         };
         vec![TensorPlan {
             name: "w".into(),

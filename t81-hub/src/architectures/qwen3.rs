@@ -1,0 +1,36 @@
+//! `Qwen3ForCausalLM`: as Llama, with queries and keys normalised per head before they are rotated.
+
+use super::table::Width::{Head, Hidden, Inner, Keys, Queries};
+use super::table::{embedding, head, linear, norm};
+use super::{Family, Normalisation, silu_only};
+
+#[rustfmt::skip]
+pub(super) const QWEN3: Family = Family {
+    model_types: &["qwen3"],
+    gguf: "qwen3",
+    prefix: "model.",
+    renamed: &[],
+    tied_by_default: false,
+    normalisation: Normalisation::RootMeanSquare,
+    tensors: &[
+        embedding("model.embed_tokens", "token_embd"),
+        norm("model.layers.{}.input_layernorm", "blk.{}.attn_norm", Hidden),
+        norm("model.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm", Hidden),
+        linear("model.layers.{}.self_attn.q_proj", "blk.{}.attn_q", Queries, Hidden),
+        linear("model.layers.{}.self_attn.k_proj", "blk.{}.attn_k", Keys, Hidden),
+        linear("model.layers.{}.self_attn.v_proj", "blk.{}.attn_v", Keys, Hidden),
+        linear("model.layers.{}.self_attn.o_proj", "blk.{}.attn_output", Hidden, Queries),
+        norm("model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm", Head),
+        norm("model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm", Head),
+        linear("model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate", Inner, Hidden),
+        linear("model.layers.{}.mlp.up_proj", "blk.{}.ffn_up", Inner, Hidden),
+        linear("model.layers.{}.mlp.down_proj", "blk.{}.ffn_down", Hidden, Inner),
+        norm("model.norm", "output_norm", Hidden),
+        head("lm_head", "output"),
+    ],
+    complete: |fields, config| {
+        silu_only(fields, config)?;
+        fields.must_not_be_set("attention_bias")?;
+        config.slide_later_blocks(fields)
+    },
+};
