@@ -256,9 +256,10 @@ impl<'a> Partial<'a> {
         if length > self.facts.size {
             self.file.set_len(0)?;
         } else if let Some(hash) = &mut self.hash {
+            let mut left = Read::take(&self.file, length);
             let mut buffer = vec![0; BUFFER_BYTES];
             loop {
-                match self.file.read(&mut buffer)? {
+                match left.read(&mut buffer)? {
                     0 => break,
                     count => {
                         hash.update(&buffer[..count]);

@@ -27,6 +27,13 @@ impl HubClient {
             Err(error) => return self.outage(error, || self.model_cached(repo)),
         };
         let weights = weights_file(repo, &listing)?;
+        if !listing.contains(CONFIG_FILE) {
+            return Err(RemoteError::EntryNotFound {
+                repo: repo.to_string(),
+                file: CONFIG_FILE.to_owned(),
+            }
+            .into());
+        }
         let cache = RepoCache::new(&self.cache, repo);
         let pinned = repo.clone().at_revision(&listing.commit)?;
         // The weights come last: where they are, everything is, which is all that a later run offline has to go by.

@@ -2,9 +2,12 @@
 
 mod checkpoint;
 mod config;
+#[path = "../hub_server/mod.rs"]
+mod hub_server;
 mod model;
 mod mutations;
 mod properties;
+mod remote;
 mod t81_directory;
 mod t81_mutations;
 mod tokenizer;
