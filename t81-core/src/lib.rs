@@ -33,5 +33,5 @@ mod settings;
 
 pub use codec::{BlockFormat, CodecError};
 pub use matrix::{MatrixError, TernaryMatrix};
-pub use quantize::{QuantizeError, QuantizeStatistics, Quantizer, stochastic_uniform};
+pub use quantize::{Distortion, QuantizeError, QuantizeStatistics, Quantizer, stochastic_uniform};
 pub use settings::{Granularity, Layout, ParseSettingError, Reference, Rounding, ScaleRule};

@@ -4,7 +4,8 @@ mod naive;
 
 use proptest::prelude::*;
 use t81_core::{
-    Granularity, Layout, QuantizeError, Quantizer, Reference, Rounding, ScaleRule, TernaryMatrix,
+    Distortion, Granularity, Layout, QuantizeError, Quantizer, Reference, Rounding, ScaleRule,
+    TernaryMatrix,
 };
 
 fn transpose(weights: &[f32], rows: usize, columns: usize) -> Vec<f32> {
@@ -23,19 +24,60 @@ fn unpacked(matrix: &TernaryMatrix) -> Vec<i8> {
         .collect()
 }
 
+fn streamed(
+    quantizer: &Quantizer,
+    weights: &[f32],
+    rows: usize,
+    columns: usize,
+    chunk_rows: usize,
+) -> Result<(TernaryMatrix, Distortion), QuantizeError> {
+    quantizer.quantize_rows(rows, columns, chunk_rows, |range, buffer| {
+        assert!(range.len() <= chunk_rows.max(1) && range.end <= rows);
+        buffer.copy_from_slice(&weights[range.start * columns..range.end * columns]);
+        Ok(())
+    })
+}
+
+/// Chunks of any size give the matrix of the whole, and the distortion that its floats have.
+fn check_streams(quantizer: &Quantizer, weights: &[f32], matrix: &TernaryMatrix, ternary: &[f32]) {
+    let (rows, columns) = (matrix.rows(), matrix.columns());
+    let square = |value: f64| value * value;
+    let pairs = || weights.iter().zip(ternary);
+    let squared_error: f64 = pairs()
+        .map(|(&w, &q)| square(f64::from(w) - f64::from(q)))
+        .sum();
+    let squared_weights: f64 = weights.iter().map(|&w| square(f64::from(w))).sum();
+    let mut first = None;
+    for chunk_rows in [0, 7, rows / 2, usize::MAX] {
+        let (streamed, distortion) =
+            streamed(quantizer, weights, rows, columns, chunk_rows).unwrap();
+        assert_eq!(&streamed, matrix, "{chunk_rows} rows at a time");
+        let first = *first.get_or_insert(distortion);
+        assert_eq!(distortion, first, "{chunk_rows} rows at a time");
+    }
+    let distortion = first.unwrap();
+    assert!((distortion.squared_error - squared_error).abs() <= 1e-9 * squared_error);
+    assert!((distortion.squared_weights - squared_weights).abs() <= 1e-9 * squared_weights);
+}
+
 /// Everything the quantizer gives for these weights (in `[out, in]` order) is what the definition gives.
 fn check(quantizer: &Quantizer, weights: &[f32], rows: usize, columns: usize) {
     let turned = transpose(weights, rows, columns);
     let mut output = vec![f32::NAN; weights.len()];
     let Some(expected) = naive::quantize(quantizer, weights, columns) else {
+        let in_order = weights;
+        let mut errors = Vec::new();
         for (layout, weights) in [(Layout::OutIn, weights), (Layout::InOut, &turned)] {
             let error = quantizer
                 .quantize(weights, rows, columns, layout)
                 .unwrap_err();
             assert!(matches!(error, QuantizeError::ScaleOverflow { .. }));
             let again = quantizer.fake_quantize(weights, rows, columns, layout, 1.0, &mut output);
-            assert_eq!(again, Err(error));
+            assert_eq!(again.as_ref(), Err(&error));
+            errors.push(error);
         }
+        errors.push(streamed(quantizer, in_order, rows, columns, 3).unwrap_err());
+        assert!(errors.iter().all(|error| *error == errors[0]));
         return;
     };
     let matrix = quantizer
@@ -55,6 +97,7 @@ fn check(quantizer: &Quantizer, weights: &[f32], rows: usize, columns: usize) {
     assert_eq!(checked.as_ref(), Ok(&matrix));
 
     let ternary = matrix.dequantize();
+    check_streams(quantizer, weights, &matrix, &ternary);
     let zeros = expected.codes.iter().filter(|&&code| code == 0).count() as u64;
     for blend in [1.0, 0.0, 0.37] {
         let blended: Vec<f32> = weights

@@ -2,8 +2,8 @@
 
 use half::f16;
 use t81_core::{
-    Granularity, Layout, MatrixError, QuantizeError, Quantizer, Reference, Rounding, ScaleRule,
-    TernaryMatrix,
+    Distortion, Granularity, Layout, MatrixError, QuantizeError, Quantizer, Reference, Rounding,
+    ScaleRule, TernaryMatrix,
 };
 
 fn codes(matrix: &TernaryMatrix) -> Vec<i8> {
@@ -375,4 +375,59 @@ fn a_quantizer_is_serialized_as_its_settings() {
     ] {
         assert!(serde_json::from_str::<Quantizer>(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn a_stream_passes_on_the_errors_of_its_rows() {
+    #[derive(Debug, PartialEq)]
+    enum Failure {
+        Disk,
+        Quantizer(QuantizeError),
+    }
+    impl From<QuantizeError> for Failure {
+        fn from(error: QuantizeError) -> Self {
+            Self::Quantizer(error)
+        }
+    }
+    for granularity in [Granularity::Tensor, Granularity::Row] {
+        let quantizer = Quantizer::twn(granularity);
+        let result = quantizer.quantize_rows(10, 3, 2, |rows, buffer| {
+            buffer.fill(1.0);
+            if rows.contains(&7) {
+                return Err(Failure::Disk);
+            }
+            Ok(())
+        });
+        assert_eq!(result.unwrap_err(), Failure::Disk);
+        let result = quantizer.quantize_rows(10, 3, 4, |rows, buffer| {
+            buffer.fill(1.0);
+            if rows.contains(&7) {
+                buffer[(7 - rows.start) * 3 + 2] = f32::NEG_INFINITY;
+            }
+            Ok::<_, Failure>(())
+        });
+        let value = f32::NEG_INFINITY;
+        let (row, column) = (7, 2);
+        let expected = QuantizeError::NonFinite { row, column, value };
+        assert_eq!(result.unwrap_err(), Failure::Quantizer(expected));
+    }
+    let result = Quantizer::bitnet().quantize_rows(0, 3, 4, |_, _| Ok::<_, QuantizeError>(()));
+    assert!(matches!(result, Err(QuantizeError::Dimensions(_))));
+}
+
+#[test]
+fn distortion_by_hand() {
+    // Row scale 1.5, codes 1, 1, 0: errors 0.5, -0.5, 0.25 of weights 2, 1, 0.25.
+    let (_, distortion) = Quantizer::twn(Granularity::Row)
+        .quantize_rows(1, 3, 1, |_, buffer| {
+            buffer.copy_from_slice(&[2.0, 1.0, 0.25]);
+            Ok::<_, QuantizeError>(())
+        })
+        .unwrap();
+    assert_eq!(distortion.squared_error, 0.25 + 0.25 + 0.0625);
+    assert_eq!(distortion.squared_weights, 4.0 + 1.0 + 0.0625);
+    assert_eq!(distortion.relative_error(), (0.5625_f64 / 5.0625).sqrt());
+    let both: Distortion = [distortion, distortion].into_iter().sum();
+    assert_eq!(both.relative_error(), distortion.relative_error());
+    assert_eq!(Distortion::default().relative_error(), 0.0);
 }

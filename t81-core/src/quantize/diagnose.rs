@@ -1,29 +1,28 @@
 //! What keeps a matrix from being quantized.
 
 use super::error::QuantizeError;
-use super::quantizer::Weights;
 use super::row::RowKernel;
+use super::rows::Rows;
 use super::rule::Rule;
-use crate::settings::{Granularity, Layout};
+use crate::settings::Granularity;
 
 /// The error of a matrix that has one: the first weight that is not finite in `[out, in]` order, else the first group
 /// whose scale is beyond f16. A sequential scan, so that no thread count decides.
-pub(super) fn diagnose(rule: &Rule, weights: &Weights<'_>) -> QuantizeError {
-    let columns = weights.columns;
+///
+/// # Errors
+///
+/// When the rows cannot be read.
+pub(super) fn diagnose<R: Rows>(rule: &Rule, source: &R) -> Result<QuantizeError, R::Error> {
+    let columns = source.columns();
     let group_len = rule.granularity.group_len(columns);
     let mut kernel = RowKernel::new();
-    let mut values = vec![0.0; columns];
+    let mut buffer = Vec::new();
     let mut overflow = None;
-    for row in 0..weights.rows {
-        for (column, value) in values.iter_mut().enumerate() {
-            *value = match weights.layout {
-                Layout::OutIn => weights.values[row * columns + column],
-                Layout::InOut => weights.values[column * weights.rows + row],
-            };
-            if !value.is_finite() {
-                let value = *value;
-                return QuantizeError::NonFinite { row, column, value };
-            }
+    for row in 0..source.rows() {
+        let values = source.read(row, 1, &mut buffer)?;
+        if let Some(column) = values.iter().position(|value| !value.is_finite()) {
+            let value = values[column];
+            return Ok(QuantizeError::NonFinite { row, column, value });
         }
         if overflow.is_none() && rule.granularity != Granularity::Tensor {
             let index = row as u64 * columns as u64;
@@ -35,5 +34,5 @@ pub(super) fn diagnose(rule: &Rule, weights: &Weights<'_>) -> QuantizeError {
         }
     }
     let (row, column) = overflow.unwrap_or_default();
-    QuantizeError::ScaleOverflow { row, column }
+    Ok(QuantizeError::ScaleOverflow { row, column })
 }

@@ -44,8 +44,10 @@ pub(super) fn quantize(
     blend: f32,
     output: &mut [f32],
 ) -> Result<QuantizeStatistics, QuantizeError> {
-    let zeros =
-        zeros(rule, &weights, blend, output).map_err(|Unrepresentable| diagnose(rule, &weights))?;
+    let zeros = match zeros(rule, &weights, blend, output) {
+        Ok(zeros) => zeros,
+        Err(Unrepresentable) => return Err(diagnose(rule, &weights)?),
+    };
     Ok(QuantizeStatistics {
         weights: weights.values.len() as u64,
         zeros,

@@ -1,6 +1,7 @@
 //! The one place that turns floats into ternary codes and scales.
 
 mod diagnose;
+mod distortion;
 mod error;
 mod fake;
 mod fold;
@@ -9,10 +10,12 @@ mod pack;
 mod quantizer;
 mod random;
 mod row;
+mod rows;
 mod rule;
 mod stripe;
 mod tensor;
 
+pub use distortion::Distortion;
 pub use error::QuantizeError;
 pub use fake::QuantizeStatistics;
 pub use quantizer::Quantizer;

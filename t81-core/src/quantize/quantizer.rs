@@ -1,10 +1,14 @@
 //! The quantizer's settings and its two operations.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
+use super::distortion::Distortion;
 use super::error::QuantizeError;
 use super::fake::{self, QuantizeStatistics};
 use super::pack;
+use super::rows::Streamed;
 use super::rule::Rule;
 use crate::matrix::{TernaryMatrix, check_dimensions};
 use crate::settings::{Granularity, Layout, Reference, Rounding, ScaleRule};
@@ -190,6 +194,33 @@ impl Quantizer {
     ) -> Result<TernaryMatrix, QuantizeError> {
         let matrix = Weights::new(weights, rows, columns, layout)?;
         pack::quantize(&Rule::new(self), matrix)
+    }
+
+    /// Quantizes a matrix that need never be in memory as a whole: the very result of [`quantize`](Self::quantize), and its
+    /// distortion.
+    ///
+    /// `fill` writes the weights of a range of at most `chunk_rows` rows (output features), row-major `[out, in]`. It is called
+    /// from all threads at once, each with a buffer of its own, and may be asked for the same rows again: with
+    /// [`Granularity::Tensor`] two or three times, and when a weight cannot be quantized. So memory is the result and
+    /// `chunk_rows * columns` floats a thread.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `fill` returns, and as [`quantize`](Self::quantize).
+    pub fn quantize_rows<E, F>(
+        &self,
+        rows: usize,
+        columns: usize,
+        chunk_rows: usize,
+        fill: F,
+    ) -> Result<(TernaryMatrix, Distortion), E>
+    where
+        E: From<QuantizeError> + Send,
+        F: Fn(Range<usize>, &mut [f32]) -> Result<(), E> + Sync,
+    {
+        check_dimensions(rows, columns).map_err(QuantizeError::from)?;
+        let source = Streamed::new(rows, columns, fill);
+        pack::quantize_rows(&Rule::new(self), &source, chunk_rows)
     }
 
     /// The training forward pass: writes `w + blend * (q - w)` with `q = scale * code`, in the layout of the input.

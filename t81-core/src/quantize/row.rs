@@ -1,5 +1,6 @@
 //! Kernels along a contiguous group: the `[out, in]` layout.
 
+use super::distortion::Distortion;
 use super::fold::{BLOCK, LANES, PairwiseFold, fold_lanes};
 use super::group::{Cut, LIMIT_NONZERO, magnitude_bits, masked_magnitude, nonzero_mask, ternary};
 use super::random::RandomKey;
@@ -133,6 +134,27 @@ impl RowKernel {
             pack(kept, decision.limit, column, codes);
         }
     }
+
+    /// The distortion of a group, or of a part of one.
+    pub(super) fn distortion(
+        &mut self,
+        rule: &Rule,
+        decision: &Decision,
+        group: &[f32],
+        index: u64,
+    ) -> Distortion {
+        group
+            .chunks(BLOCK)
+            .zip((index..).step_by(BLOCK))
+            .map(|(block, offset)| {
+                let kept = match rule.key {
+                    None => block,
+                    Some(key) => thin(block, &decision.cut, key, offset, &mut self.kept),
+                };
+                measure(block, kept, decision.limit, decision.scale)
+            })
+            .sum()
+    }
 }
 
 /// Sums a value of each weight in the canonical order of a block.
@@ -223,6 +245,33 @@ fn write_blended(
     for ((output, &weight), &kept) in output.iter_mut().zip(block).zip(kept) {
         let ternary = ternary(kept, scale, nonzero_mask(kept, limit));
         *output = weight + blend * (ternary - weight);
+    }
+}
+
+/// `kept` decides about the codes of the weights.
+#[inline(never)]
+fn measure(block: &[f32], kept: &[f32], limit: i32, scale: f32) -> Distortion {
+    let mut errors = [0.0; LANES];
+    let mut weights = [0.0; LANES];
+    let (eights, rest) = block.as_chunks::<LANES>();
+    let (kept_eights, kept_rest) = kept.as_chunks::<LANES>();
+    let mut add = |lane: usize, weight: f32, kept: f32| {
+        let difference =
+            f64::from(weight) - f64::from(ternary(kept, scale, nonzero_mask(kept, limit)));
+        errors[lane] += difference * difference;
+        weights[lane] += f64::from(weight) * f64::from(weight);
+    };
+    for (eight, kept) in eights.iter().zip(kept_eights) {
+        for lane in 0..LANES {
+            add(lane, eight[lane], kept[lane]);
+        }
+    }
+    for (lane, (&weight, &kept)) in rest.iter().zip(kept_rest).enumerate() {
+        add(lane, weight, kept);
+    }
+    Distortion {
+        squared_error: errors.into_iter().sum(),
+        squared_weights: weights.into_iter().sum(),
     }
 }
 

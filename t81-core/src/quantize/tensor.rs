@@ -4,8 +4,10 @@ use rayon::prelude::*;
 
 use super::fold::PairwiseFold;
 use super::group::Cut;
+use super::pack::Failure;
 use super::quantizer::Weights;
 use super::row::RowKernel;
+use super::rows::Rows;
 use super::rule::{Decision, Rule, Unrepresentable};
 use super::stripe::{Region, StripeKernel, WIDTH};
 use crate::settings::{Layout, Reference, ScaleRule};
@@ -27,6 +29,61 @@ pub(super) fn decide(rule: &Rule, weights: &Weights<'_>) -> Result<Decision, Unr
     }
 }
 
+/// The same decision for rows that are read `chunk_rows` at a time: once for the reference, once more for a
+/// least-squares scale.
+pub(super) fn decide_rows<R: Rows>(
+    rule: &Rule,
+    source: &R,
+    chunk_rows: usize,
+) -> Result<Decision, Failure<R::Error>> {
+    let count = source.rows() as u64 * source.columns() as u64;
+    let magnitudes = each_row(source, chunk_rows, |kernel, row, _| {
+        kernel.magnitude(rule, row)
+    })?;
+    let magnitude = reduce(rule, magnitudes);
+    let cut = rule.cut(magnitude, count);
+    let masked = match rule.scale {
+        ScaleRule::LeastSquares => total(each_row(source, chunk_rows, |kernel, row, index| {
+            kernel.masked(rule, &cut, row, index)
+        })?),
+        ScaleRule::Reference => (0.0, 0),
+    };
+    let decision = rule.decide(cut, magnitude, count, masked);
+    if decision.scale < f32::INFINITY {
+        Ok(decision)
+    } else {
+        Err(Failure::Unrepresentable)
+    }
+}
+
+/// A value of every row, in order. `value` is also told the index of the row's first weight.
+fn each_row<R: Rows, T: Clone + Default + Send>(
+    source: &R,
+    chunk_rows: usize,
+    value: impl Fn(&mut RowKernel, &[f32], u64) -> T + Sync,
+) -> Result<Vec<T>, Failure<R::Error>> {
+    let columns = source.columns();
+    let mut values = vec![T::default(); source.rows()];
+    values
+        .par_chunks_mut(chunk_rows)
+        .enumerate()
+        .try_for_each_init(
+            || (RowKernel::new(), Vec::new()),
+            |(kernel, buffer), (chunk, values)| {
+                let first = chunk * chunk_rows;
+                let weights = source.read(first, values.len(), buffer)?;
+                for ((row, weights), result) in
+                    (first as u64..).zip(weights.chunks(columns)).zip(values)
+                {
+                    *result = value(kernel, weights, row * columns as u64);
+                }
+                Ok(())
+            },
+        )
+        .map_err(Failure::Source)?;
+    Ok(values)
+}
+
 /// The sum or the maximum of `abs(w)`, as the reference asks.
 fn magnitude(rule: &Rule, weights: &Weights<'_>) -> f32 {
     let mut rows = vec![0.0; weights.rows];
@@ -46,6 +103,11 @@ fn magnitude(rule: &Rule, weights: &Weights<'_>) -> f32 {
             },
         ),
     }
+    reduce(rule, rows)
+}
+
+/// The magnitude of a tensor from those of its rows.
+fn reduce(rule: &Rule, rows: Vec<f32>) -> f32 {
     match rule.reference {
         Reference::AbsMean => fold(rows),
         // As integers, so that a NaN is not lost.
@@ -79,6 +141,11 @@ fn masked(rule: &Rule, cut: &Cut, weights: &Weights<'_>) -> (f32, u64) {
             },
         ),
     }
+    total(rows)
+}
+
+/// The masked sum and count of a tensor from those of its rows.
+fn total(rows: Vec<(f32, u64)>) -> (f32, u64) {
     let count = rows.iter().map(|row| row.1).sum();
     (fold(rows.into_iter().map(|row| row.0)), count)
 }
