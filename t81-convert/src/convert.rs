@@ -3,14 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rayon::prelude::*;
-use t81_core::{Layout, TernaryMatrix};
+use t81_core::Layout;
 use t81_hub::{
     COMPANION_FILES, Checkpoint, QuantizedCheckpoint, Storage, T81Metadata, T81Writer,
     TOKENIZER_FILES, TensorPlan, TensorView, TernarySource, TernaryTensorInfo,
 };
 
-use crate::report::Squares;
 use crate::selection::Selection;
 use crate::{
     ConversionReport, ConvertError, ConvertOptions, DenseTotals, Progress, Silent, TernaryReport,
@@ -19,7 +17,8 @@ use crate::{
 
 /// Makes the checkpoint in the directory `source` ternary and writes the t81 directory `destination`.
 ///
-/// Memory holds one tensor at a time. `destination` appears in one step at the end; a failure leaves it as it was.
+/// Tensors are read a few rows at a time, so that memory holds little more than the ternary form of one of them, whatever the
+/// size of the model. `destination` appears in one step at the end; a failure leaves it as it was.
 ///
 /// # Errors
 /// If the source is damaged, incomplete or holds a NaN, if the settings are out of range or if the destination exists
@@ -57,7 +56,6 @@ pub fn convert_with_progress(
         quantized: &quantized,
         options,
         writer,
-        weights: Vec::new(),
         ternary: Vec::new(),
         dense: DenseTotals::default(),
         unheld: Vec::new(),
@@ -133,8 +131,6 @@ struct Conversion<'a> {
     quantized: &'a QuantizedCheckpoint<'a>,
     options: &'a ConvertOptions,
     writer: T81Writer,
-    /// Buffer for the floats of one weight, kept from tensor to tensor.
-    weights: Vec<f32>,
     ternary: Vec<TernaryReport>,
     dense: DenseTotals,
     unheld: Vec<Unheld>,
@@ -144,26 +140,20 @@ impl Conversion<'_> {
     fn tensor(&mut self, view: &TensorView<'_>, storage: Storage) -> Result<(), ConvertError> {
         match storage {
             Storage::Ternary { .. } => self.ternary(view),
-            Storage::Dense(dtype) => {
-                view.check_finite()?;
-                let bytes = view.to_bytes(dtype)?;
-                self.writer.write_dense(view.name, &bytes)?;
+            Storage::Dense(_) => {
+                let bytes_after = self.writer.write_view(view)?;
                 self.dense.tensors += 1;
                 self.dense.bytes_before += view.bytes.len() as u64;
-                self.dense.bytes_after += bytes.len() as u64;
+                self.dense.bytes_after += bytes_after;
                 Ok(())
             }
         }
     }
 
     fn ternary(&mut self, view: &TensorView<'_>) -> Result<(), ConvertError> {
-        let (rows, columns) = self.quantized.matrix_shape(view.name)?;
-        self.weights.resize(view.len(), 0.0);
-        view.to_f32_into(&mut self.weights)?;
-        let layout = self.quantized.layout(view.name);
-        let matrix = self
-            .quantized
-            .quantize(view.name, &self.weights, rows, columns)?;
+        let (matrix, distortion) = self.quantized.quantize(view.name)?;
+        let (rows, columns) = (matrix.rows(), matrix.columns());
+        let transposed = self.quantized.layout(view.name) == Layout::InOut;
         self.writer.write_ternary(view.name, &matrix)?;
         if let Some(asked) = self.options.gguf_format
             && !asked.holds(&matrix)
@@ -178,14 +168,11 @@ impl Conversion<'_> {
             name: view.name.to_owned(),
             rows,
             columns,
-            transposed: layout == Layout::InOut,
+            transposed,
             granularity: matrix.granularity(),
             sparsity: matrix.sparsity(),
             bits_per_weight: matrix.bits_per_weight(),
-            squares: match layout {
-                Layout::OutIn => squares(&self.weights, &matrix),
-                Layout::InOut => squares(&transposed(&self.weights, rows, columns), &matrix),
-            },
+            distortion,
             bytes_before: view.bytes.len() as u64,
             bytes_after: bytes_after as u64,
         });
@@ -210,49 +197,8 @@ fn info(tensor: &TernaryReport) -> TernaryTensorInfo {
         granularity: tensor.granularity,
         sparsity: tensor.sparsity,
         bits_per_weight: tensor.bits_per_weight,
-        relative_error: Some(tensor.squares.relative_error()),
+        relative_error: Some(tensor.relative_error()),
     }
-}
-
-/// `[in, out]` as `[out, in]`.
-fn transposed(weights: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    let mut output = vec![0.0; weights.len()];
-    output
-        .par_chunks_mut(columns)
-        .enumerate()
-        .for_each(|(row, output)| {
-            for (column, value) in output.iter_mut().enumerate() {
-                *value = weights[column * rows + row];
-            }
-        });
-    output
-}
-
-/// `sum((w - q)^2)` and `sum(w^2)`, summed row by row so that the number of threads does not change the result.
-fn squares(weights: &[f32], matrix: &TernaryMatrix) -> Squares {
-    let rows: Vec<Squares> = weights
-        .par_chunks(matrix.columns())
-        .enumerate()
-        .map_init(
-            || vec![0.0; matrix.columns()],
-            |quantized, (row, weights)| {
-                // The row exists and the buffer has its length.
-                let _ = matrix.dequantize_row(row, quantized);
-                weights.iter().zip(quantized.iter()).fold(
-                    Squares::default(),
-                    |sum, (&weight, &value)| {
-                        let (weight, difference) =
-                            (f64::from(weight), f64::from(weight) - f64::from(value));
-                        Squares {
-                            error: sum.error + difference * difference,
-                            weight: sum.weight + weight * weight,
-                        }
-                    },
-                )
-            },
-        )
-        .collect();
-    rows.into_iter().sum()
 }
 
 /// The destination must not replace what is being read.

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::iter::Sum;
 use std::path::PathBuf;
 
-use t81_core::{BlockFormat, Granularity, Quantizer, TernaryMatrix};
+use t81_core::{BlockFormat, Distortion, Granularity, Quantizer, TernaryMatrix};
 use t81_hub::OutputFormat;
 
 /// What a conversion did. Its text form is a table for the user.
@@ -54,8 +53,8 @@ pub struct TernaryReport {
     pub sparsity: f64,
     /// Bits of codes and scales per weight, packed.
     pub bits_per_weight: f64,
-    /// Sums for the relative error.
-    pub(crate) squares: Squares,
+    /// How far the ternary weights are from the float weights.
+    pub distortion: Distortion,
     /// Bytes in the source.
     pub bytes_before: u64,
     /// Bytes in the result.
@@ -65,7 +64,7 @@ pub struct TernaryReport {
 impl TernaryReport {
     /// `norm(w - q) / norm(w)`, Frobenius norm; 0 for a tensor of zeros.
     pub fn relative_error(&self) -> f64 {
-        self.squares.relative_error()
+        self.distortion.relative_error()
     }
 
     fn weights(&self) -> f64 {
@@ -121,32 +120,6 @@ impl Unheld {
     }
 }
 
-/// `sum((w - q)^2)` and `sum(w^2)`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Squares {
-    pub(crate) error: f64,
-    pub(crate) weight: f64,
-}
-
-impl Squares {
-    pub(crate) fn relative_error(self) -> f64 {
-        if self.weight > 0.0 {
-            (self.error / self.weight).sqrt()
-        } else {
-            0.0
-        }
-    }
-}
-
-impl Sum for Squares {
-    fn sum<I: Iterator<Item = Self>>(squares: I) -> Self {
-        squares.fold(Self::default(), |sum, one| Self {
-            error: sum.error + one.error,
-            weight: sum.weight + one.weight,
-        })
-    }
-}
-
 /// A row of the table.
 #[derive(Default)]
 struct Line {
@@ -156,7 +129,7 @@ struct Line {
     weights: f64,
     zeros: f64,
     bits: f64,
-    squares: Squares,
+    distortion: Distortion,
 }
 
 impl Line {
@@ -167,7 +140,7 @@ impl Line {
         self.weights += tensor.weights();
         self.zeros += tensor.weights() * tensor.sparsity;
         self.bits += tensor.weights() * tensor.bits_per_weight;
-        self.squares = [self.squares, tensor.squares].into_iter().sum();
+        self.distortion = [self.distortion, tensor.distortion].into_iter().sum();
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, title: &str) -> fmt::Result {
@@ -177,7 +150,7 @@ impl Line {
             " {:>8.3} {:>7.1} % {:>7.1} %",
             self.bits / self.weights,
             100.0 * self.zeros / self.weights,
-            100.0 * self.squares.relative_error()
+            100.0 * self.distortion.relative_error()
         )
     }
 }
@@ -213,8 +186,8 @@ impl ConversionReport {
     pub fn relative_error(&self) -> f64 {
         self.ternary
             .iter()
-            .map(|tensor| tensor.squares)
-            .sum::<Squares>()
+            .map(|tensor| tensor.distortion)
+            .sum::<Distortion>()
             .relative_error()
     }
 
@@ -375,7 +348,7 @@ mod tests {
             granularity: Granularity::Row,
             sparsity: 0.0,
             bits_per_weight: 1.0,
-            squares: Squares::default(),
+            distortion: Distortion::default(),
             bytes_before: 1,
             bytes_after: 1,
         };

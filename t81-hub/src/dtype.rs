@@ -81,6 +81,25 @@ impl Dtype {
         }
     }
 
+    /// True if no element of `bytes` is NaN or infinite: none has an exponent of ones alone.
+    pub(crate) fn all_finite(self, bytes: &[u8]) -> bool {
+        let halves = |exponent: u16| {
+            let infinite = |bytes: &[u8; 2]| u16::from_le_bytes(*bytes) & exponent == exponent;
+            let found = bytes.as_chunks::<2>().0.iter();
+            !found.fold(false, |found, bytes| found | infinite(bytes))
+        };
+        match self {
+            Dtype::F16 => halves(0x7c00),
+            Dtype::BF16 => halves(0x7f80),
+            Dtype::F32 => {
+                const EXPONENT: u32 = 0x7f80_0000;
+                let infinite = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes) & EXPONENT == EXPONENT;
+                let found = bytes.as_chunks::<4>().0.iter();
+                !found.fold(false, |found, bytes| found | infinite(bytes))
+            }
+        }
+    }
+
     /// Encodes at most [`BLOCK`] elements, rounding to nearest, ties to even. Returns false if a finite value became
     /// infinite.
     pub(crate) fn encode_block(self, values: &[f32], output: &mut [u8]) -> bool {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::HubError;
 use crate::header::{HeaderEntry, parse_header};
 use crate::json::{UniqueMap, read_json};
+use crate::pages::Pages;
 
 /// File name of a model that is not sharded.
 pub(crate) const SINGLE_FILE: &str = "model.safetensors";
@@ -26,6 +27,7 @@ pub(crate) struct RawTensor<'a> {
     pub(crate) shape: &'a [usize],
     pub(crate) bytes: &'a [u8],
     pub(crate) file: &'a Path,
+    pub(crate) pages: Pages<'a>,
 }
 
 /// One or more mapped safetensors files whose tensors have distinct names.
@@ -176,6 +178,7 @@ impl Shard {
             shape: &entry.shape,
             bytes: &self.map.as_deref().unwrap_or_default()[entry.range.clone()],
             file: &self.path,
+            pages: Pages::new(self.map.as_ref(), &entry.range),
         }
     }
 }

@@ -26,9 +26,11 @@ mod error;
 mod files;
 mod header;
 mod json;
+mod pages;
 mod quantized;
 mod remote;
 mod resolve;
+mod streamed;
 mod t81;
 mod tensor_view;
 mod tokenizer;
@@ -45,8 +47,8 @@ pub use remote::{
 };
 pub use resolve::{ResolveOptions, resolve};
 pub use t81::{
-    FORMAT_VERSION, METADATA_FILE, OutputFormat, ParseOutputFormatError, Storage, T81Directory,
-    T81Metadata, T81Statistics, T81Tensor, T81Writer, TensorPlan, TernaryTensorInfo,
+    DenseSink, FORMAT_VERSION, METADATA_FILE, OutputFormat, ParseOutputFormatError, Storage,
+    T81Directory, T81Metadata, T81Statistics, T81Tensor, T81Writer, TensorPlan, TernaryTensorInfo,
 };
 pub use tensor_view::TensorView;
 pub use tokenizer::{

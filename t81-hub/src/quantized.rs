@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use t81_core::{Granularity, Layout, Quantizer, TernaryMatrix};
+use t81_core::{Distortion, Granularity, Layout, Quantizer, TernaryMatrix};
 
+use crate::streamed;
 use crate::{
     Checkpoint, HubError, ModelConfig, Storage, T81Directory, T81Tensor, TensorPlan, TensorView,
 };
@@ -132,18 +133,6 @@ impl<'a> QuantizedCheckpoint<'a> {
         self.ternary.get(name).copied()
     }
 
-    /// `[out, in]` of a weight, whichever way the checkpoint stores it.
-    ///
-    /// # Errors
-    /// If the tensor is missing or no matrix.
-    pub fn matrix_shape(&self, name: &str) -> Result<(usize, usize), HubError> {
-        let (rows, columns) = self.checkpoint.tensor(name)?.matrix_shape()?;
-        Ok(match self.layout(name) {
-            Layout::OutIn => (rows, columns),
-            Layout::InOut => (columns, rows),
-        })
-    }
-
     /// How the checkpoint stores a weight.
     pub fn layout(&self, name: &str) -> Layout {
         if self.transposed.contains(name) {
@@ -153,28 +142,18 @@ impl<'a> QuantizedCheckpoint<'a> {
         }
     }
 
-    /// Quantizes weights that were decoded already, in the order in which the tensor `name` holds them.
+    /// Makes one tensor ternary, and says how far it is from the float weights. The tensor is read a few rows at a time: beside
+    /// the result this takes some tens of megabytes, whatever its size.
     ///
     /// # Errors
-    /// [`HubError::Quantize`] naming the tensor.
-    pub fn quantize(
-        &self,
-        name: &str,
-        weights: &[f32],
-        rows: usize,
-        columns: usize,
-    ) -> Result<TernaryMatrix, HubError> {
+    /// If there is no such tensor, and [`HubError::Quantize`] naming it.
+    pub fn quantize(&self, name: &str) -> Result<(TernaryMatrix, Distortion), HubError> {
         let granularity = self
             .granularity(name)
             .unwrap_or(self.quantizer.granularity());
-        self.quantizer
-            .clone()
-            .with_granularity(granularity)
-            .quantize(weights, rows, columns, self.layout(name))
-            .map_err(|source| HubError::Quantize {
-                name: name.to_owned(),
-                source,
-            })
+        let quantizer = self.quantizer.clone().with_granularity(granularity);
+        let tensor = self.checkpoint.tensor(name)?;
+        streamed::quantize(&tensor, self.layout(name), &quantizer)
     }
 }
 
@@ -225,8 +204,7 @@ impl TernarySource for QuantizedCheckpoint<'_> {
         if !self.ternary.contains_key(name) {
             return Ok(T81Tensor::Dense(tensor));
         }
-        let (rows, columns) = self.matrix_shape(name)?;
-        self.quantize(name, &tensor.to_f32(), rows, columns)
-            .map(T81Tensor::Ternary)
+        self.quantize(name)
+            .map(|(matrix, _)| T81Tensor::Ternary(matrix))
     }
 }

@@ -8,7 +8,11 @@ use rayon::prelude::*;
 
 use crate::dtype::BLOCK;
 use crate::files::RawTensor;
+use crate::pages::Pages;
 use crate::{Dtype, HubError};
+
+/// Elements of a chunk: large enough to keep every core busy, small beside any memory.
+const CHUNK: usize = 1 << 22;
 
 /// A dense tensor of a checkpoint: a view into the mapped file, nothing copied.
 #[derive(Clone, Debug)]
@@ -21,8 +25,9 @@ pub struct TensorView<'a> {
     pub shape: Vec<usize>,
     /// Its elements: row-major, little endian, of any alignment.
     pub bytes: &'a [u8],
-    /// The file that holds it.
+    /// The file that holds it; empty for a tensor in memory.
     pub file: &'a Path,
+    pages: Pages<'a>,
 }
 
 impl<'a> TensorView<'a> {
@@ -40,7 +45,61 @@ impl<'a> TensorView<'a> {
             shape: raw.shape.to_vec(),
             bytes: raw.bytes,
             file: raw.file,
+            pages: raw.pages,
         })
+    }
+
+    /// A tensor in memory: row-major, little endian.
+    ///
+    /// # Errors
+    /// If `bytes` does not hold exactly the elements of the shape.
+    pub fn new(
+        name: &'a str,
+        dtype: Dtype,
+        shape: &[usize],
+        bytes: &'a [u8],
+    ) -> Result<Self, HubError> {
+        let expected = shape
+            .iter()
+            .try_fold(dtype.size_bytes(), |bytes, &size| bytes.checked_mul(size));
+        if expected != Some(bytes.len()) {
+            let problem = format!("is {dtype} {shape:?}, but has {} bytes", bytes.len());
+            return Err(HubError::tensor(name, problem));
+        }
+        Ok(Self {
+            name,
+            dtype,
+            shape: shape.to_vec(),
+            bytes,
+            file: Path::new(""),
+            pages: Pages::default(),
+        })
+    }
+
+    /// The tensor in parts of some millions of elements, in order and without its shape, so that a tensor of any size can be
+    /// worked on in little memory: use a part, then [`release`](Self::release) it.
+    pub fn chunks(&self) -> impl Iterator<Item = TensorView<'a>> {
+        let (whole, step) = (self.clone(), CHUNK * self.dtype.size_bytes());
+        (0..self.bytes.len()).step_by(step).map(move |start| {
+            let range = start..(start + step).min(whole.bytes.len());
+            Self {
+                shape: vec![range.len() / whole.dtype.size_bytes()],
+                bytes: &whole.bytes[range.clone()],
+                pages: whole.pages.part(&range),
+                ..whole
+            }
+        })
+    }
+
+    /// Tells the system that the tensor's bytes are not needed in memory for now; they come back from the file when they
+    /// are looked at. Without it, everything read so far counts as memory of the process.
+    pub fn release(&self) {
+        self.pages.release();
+    }
+
+    /// Tells the system that the tensor's bytes will be needed soon, so that it reads them ahead.
+    pub fn prefetch(&self) {
+        self.pages.prefetch();
     }
 
     /// Number of elements.
@@ -127,18 +186,20 @@ impl<'a> TensorView<'a> {
         let finite = self
             .bytes
             .par_chunks(BLOCK * self.dtype.size_bytes())
-            .all(|input| {
-                let mut values = [0.0; BLOCK];
-                let values = &mut values[..input.len() / self.dtype.size_bytes()];
-                self.dtype.decode_block(input, values);
-                values
-                    .iter()
-                    .fold(true, |finite, value| finite & value.is_finite())
-            });
+            .all(|bytes| self.dtype.all_finite(bytes));
         if finite {
             Ok(())
         } else {
             Err(HubError::tensor(self.name, "holds a NaN or an infinity"))
+        }
+    }
+
+    /// Decodes as many elements from `first` on as `output` holds, on this thread alone. They must exist.
+    pub(crate) fn decode_elements(&self, first: usize, output: &mut [f32]) {
+        let size = self.dtype.size_bytes();
+        let bytes = &self.bytes[first * size..][..output.len() * size];
+        for (bytes, output) in bytes.chunks(BLOCK * size).zip(output.chunks_mut(BLOCK)) {
+            self.dtype.decode_block(bytes, output);
         }
     }
 

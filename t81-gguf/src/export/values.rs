@@ -35,28 +35,30 @@ pub(super) enum Range {
 /// [`GgufError::NonFinite`] for the first value that is infinite or undefined.
 pub(super) fn range(view: &TensorView<'_>) -> Result<Range, GgufError> {
     let width = view.dtype.size_bytes();
-    let pieces = view
-        .bytes
-        .par_chunks(PIECE * width)
-        .enumerate()
-        .map(|(piece, bytes)| {
+    let mut range = Range::F16;
+    let mut first = 0;
+    for chunk in view.chunks() {
+        let pieces = chunk.bytes.par_chunks(TASK * width).enumerate();
+        let fits = pieces.map(|(piece, bytes)| {
             let mut values = vec![0.0; bytes.len() / width];
-            decode(view.dtype, bytes, &mut values);
+            decode_task(view.dtype, bytes, &mut values);
             match values.iter().position(|value| !value.is_finite()) {
                 Some(at) => Err(GgufError::NonFinite {
                     tensor: view.name.to_owned(),
-                    element: piece * PIECE + at,
+                    element: first + piece * TASK + at,
                     value: values[at],
                 }),
                 None => Ok(values.iter().all(|value| value.abs() < F16_OVERFLOW)),
             }
         });
-    let fits = pieces.collect::<Result<Vec<bool>, GgufError>>()?;
-    Ok(if fits.into_iter().all(|fits| fits) {
-        Range::F16
-    } else {
-        Range::F32
-    })
+        let fits = fits.collect::<Result<Vec<bool>, GgufError>>()?;
+        if !fits.into_iter().all(|fits| fits) {
+            range = Range::F32;
+        }
+        first += chunk.len();
+        chunk.release();
+    }
+    Ok(range)
 }
 
 /// Writes the planned tensor's data.
@@ -151,7 +153,11 @@ fn write_dense(
             values.iter_mut().for_each(|value| *value += spec.offset);
         }
         write_floats(values, tensor_type, sink)?;
+        if spec.layout == Layout::OutIn {
+            view.release();
+        }
     }
+    view.release();
     Ok(())
 }
 

@@ -234,6 +234,7 @@ fn check_packed(files: &TensorFiles, name: &str, info: &TernaryTensorInfo) -> Re
             ));
         }
     }
+    codes.pages.release();
     let scales = find(files, &scales_name(name))?;
     let wrong = |bytes: &[u8; 2]| {
         let scale = f16::from_le_bytes(*bytes);
@@ -255,7 +256,9 @@ fn read_packed(
     info: &TernaryTensorInfo,
 ) -> Result<TernaryMatrix, HubError> {
     let (rows, columns) = dimensions(info);
-    let codes = find(files, &codes_name(name))?.bytes.to_vec();
+    let stored = find(files, &codes_name(name))?;
+    let codes = stored.bytes.to_vec();
+    stored.pages.release();
     let scales = find(files, &scales_name(name))?.bytes.as_chunks::<2>().0;
     let scales = scales
         .iter()

@@ -14,9 +14,9 @@ use t81_core::TernaryMatrix;
 use super::atomic::AtomicDirectory;
 use super::metadata::{FORMAT_VERSION, METADATA_FILE, T81Metadata, TernaryTensorInfo};
 use super::plan::{FileLayout, OutputFormat, Slot, Storage, TensorPlan, codes_name, scales_name};
-use crate::HubError;
 use crate::files::{SINGLE_FILE, is_plain_file_name};
 use crate::json::read_limited;
+use crate::{HubError, TensorView};
 
 /// Weights decoded at a time in the dense format.
 const DENSE_BLOCK: usize = 1 << 22;
@@ -167,14 +167,62 @@ impl T81Writer {
     /// [`HubError::Plan`] if the plan has no such tensor or the number of bytes is not the planned one, or if it was written
     /// before.
     pub fn write_dense(&mut self, name: &str, bytes: &[u8]) -> Result<(), HubError> {
+        self.write_dense_with(name, |sink| sink.write(bytes))
+    }
+
+    /// Writes a tensor of floats from the pieces that `produce` puts into the sink, in order. After an error the tensor
+    /// counts as not written.
+    ///
+    /// # Errors
+    /// As [`write_dense`](Self::write_dense), and whatever `produce` returns.
+    pub fn write_dense_with<E: From<HubError>>(
+        &mut self,
+        name: &str,
+        produce: impl FnOnce(&mut DenseSink<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let planned = self.pending.get(name).ok_or_else(|| not_pending(name))?;
         let Storage::Dense(dtype) = planned.storage else {
-            return Err(HubError::plan(name, "planned as ternary, given as floats"));
+            return Err(HubError::plan(name, "planned as ternary, given as floats").into());
         };
-        self.write_slot(name, bytes)?;
+        let slot = *self.slots.get(name).ok_or_else(|| not_pending(name))?;
+        let mut sink = DenseSink {
+            file: &mut self.file,
+            path: &self.path,
+            name,
+            slot,
+            written: 0,
+        };
+        produce(&mut sink)?;
+        let written = sink.written;
+        if written != slot.length {
+            return Err(wrong_length(name, slot, written).into());
+        }
         self.pending.remove(name);
-        self.dense_weights += (bytes.len() / dtype.size_bytes()) as u64;
+        self.dense_weights += (written / dtype.size_bytes()) as u64;
         Ok(())
+    }
+
+    /// Writes a tensor of floats from its file, converted to the dtype of the plan: chunk by chunk, in little memory. Returns
+    /// the bytes written.
+    ///
+    /// # Errors
+    /// As [`write_dense`](Self::write_dense); [`HubError::Tensor`] if an element is NaN or infinite, [`HubError::Overflow`] if
+    /// one does not fit the dtype.
+    pub fn write_view(&mut self, view: &TensorView<'_>) -> Result<u64, HubError> {
+        let dtype = match self.pending.get(view.name).map(|planned| planned.storage) {
+            Some(Storage::Dense(dtype)) => dtype,
+            // For the error of the writer.
+            _ => view.dtype,
+        };
+        self.write_dense_with(view.name, |sink| {
+            for chunk in view.chunks() {
+                chunk.check_finite()?;
+                sink.write(&chunk.to_bytes(dtype)?)?;
+                chunk.release();
+            }
+            Ok::<(), HubError>(())
+        })?;
+        Ok((view.len() * dtype.size_bytes()) as u64)
     }
 
     /// Completes the directory and moves it to its final place, whose path is returned. The writer fills in the
@@ -246,17 +294,13 @@ impl T81Writer {
     fn write_slot(&mut self, name: &str, bytes: &[u8]) -> Result<(), HubError> {
         let slot = *self.slots.get(name).ok_or_else(|| not_pending(name))?;
         if bytes.len() != slot.length {
-            let problem = format!("planned with {} bytes, given {}", slot.length, bytes.len());
-            return Err(HubError::plan(name, problem));
+            return Err(wrong_length(name, slot, bytes.len()));
         }
         self.write_at(slot.offset, bytes)
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), HubError> {
-        self.file
-            .seek(SeekFrom::Start(offset))
-            .and_then(|_| self.file.write_all(bytes))
-            .map_err(HubError::io("write", &self.path))
+        write_at(&mut self.file, &self.path, offset, bytes)
     }
 
     /// As [`write_dequantized`](Self::write_dequantized), but `[in, out]`: each output feature is a column of the file.
@@ -317,6 +361,44 @@ impl T81Writer {
         }
         Ok(())
     }
+}
+
+/// Takes the elements of one tensor of floats, piece by piece.
+#[derive(Debug)]
+pub struct DenseSink<'a> {
+    file: &'a mut File,
+    path: &'a Path,
+    name: &'a str,
+    slot: Slot,
+    written: usize,
+}
+
+impl DenseSink<'_> {
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// [`HubError::Plan`] if the tensor's plan has fewer bytes, [`HubError::Io`] if they cannot be written.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), HubError> {
+        let written = self.written + bytes.len();
+        if written > self.slot.length {
+            return Err(wrong_length(self.name, self.slot, written));
+        }
+        let offset = self.slot.offset + self.written as u64;
+        write_at(self.file, self.path, offset, bytes)?;
+        self.written = written;
+        Ok(())
+    }
+}
+
+fn write_at(file: &mut File, path: &Path, offset: u64, bytes: &[u8]) -> Result<(), HubError> {
+    file.seek(SeekFrom::Start(offset))
+        .and_then(|_| file.write_all(bytes))
+        .map_err(HubError::io("write", path))
+}
+
+fn wrong_length(name: &str, slot: Slot, given: usize) -> HubError {
+    let problem = format!("planned with {} bytes, given {given}", slot.length);
+    HubError::plan(name, problem)
 }
 
 fn weights(info: &TernaryTensorInfo) -> u64 {
