@@ -1,15 +1,18 @@
 //! The conversion: one tensor at a time from the checkpoint to the t81 directory.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use t81_core::Layout;
 use t81_hub::{
-    COMPANION_FILES, Checkpoint, QuantizedCheckpoint, Storage, T81Metadata, T81Writer,
-    TOKENIZER_FILES, TensorPlan, TensorView, TernarySource, TernaryTensorInfo,
+    COMPANION_FILES, Checkpoint, DenseTensorInfo, QuantizedCheckpoint, Storage, T81Metadata,
+    T81Writer, TOKENIZER_FILES, TensorPlan, TensorView, TernarySource, TernaryTensorInfo,
 };
 
+use crate::report::NOTE;
 use crate::selection::Selection;
+use crate::validate::validate;
 use crate::{
     ConversionReport, ConvertError, ConvertOptions, DenseTotals, Progress, Silent, TernaryReport,
     Unheld,
@@ -68,17 +71,17 @@ pub fn convert_with_progress(
         .map(|tensor| tensor.bytes.len() as u64)
         .sum();
     progress.started(plan.len(), bytes);
-    for tensor in &plan {
+    for (index, tensor) in plan.iter().enumerate() {
         if progress.cancelled() {
             return Err(ConvertError::Interrupted);
         }
         progress.tensor(&tensor.name);
         let view = checkpoint.tensor(&tensor.name)?;
+        if let Some(next) = plan.get(index + 1) {
+            checkpoint.tensor(&next.name)?.prefetch();
+        }
         conversion.tensor(&view, tensor.storage)?;
         progress.advanced(view.bytes.len() as u64);
-    }
-    if progress.cancelled() {
-        return Err(ConvertError::Interrupted);
     }
     let Conversion {
         writer,
@@ -115,7 +118,16 @@ pub fn convert_with_progress(
         .iter()
         .map(|tensor| (tensor.name.clone(), info(tensor)))
         .collect();
-    report.directory = writer.finish(metadata)?;
+    metadata.dense_tensors = dense_infos(&checkpoint, &plan);
+    metadata.extra.insert("note".into(), NOTE.into());
+    let complete = writer.complete(metadata)?;
+    if options.validate {
+        validate(complete.path(), &quantized, progress)?;
+    }
+    if progress.cancelled() {
+        return Err(ConvertError::Interrupted);
+    }
+    report.directory = complete.publish()?;
     report.stored_bytes = report
         .ternary
         .iter()
@@ -198,7 +210,29 @@ fn info(tensor: &TernaryReport) -> TernaryTensorInfo {
         sparsity: tensor.sparsity,
         bits_per_weight: tensor.bits_per_weight,
         relative_error: Some(tensor.relative_error()),
+        source_bytes: Some(tensor.bytes_before),
+        stored_bytes: tensor.bytes_after,
+        ratio: None,
     }
+}
+
+/// What the writer cannot know of the tensors of floats.
+fn dense_infos(checkpoint: &Checkpoint, plan: &[TensorPlan]) -> BTreeMap<String, DenseTensorInfo> {
+    let infos = plan.iter().filter_map(|tensor| {
+        let Storage::Dense(dtype) = tensor.storage else {
+            return None;
+        };
+        let view = checkpoint.tensor(&tensor.name).ok()?;
+        let info = DenseTensorInfo {
+            shape: view.shape.clone(),
+            dtype,
+            source_bytes: Some(view.bytes.len() as u64),
+            stored_bytes: (view.len() * dtype.size_bytes()) as u64,
+            ratio: None,
+        };
+        Some((tensor.name.clone(), info))
+    });
+    infos.collect()
 }
 
 /// The destination must not replace what is being read.

@@ -26,6 +26,17 @@ pub enum ConvertError {
         /// How many weights the architecture offers.
         candidates: usize,
     },
+    /// [`validate`](crate::ConvertOptions::validate) found that the written directory is not what the source gives.
+    #[error(
+        "tensor `{tensor}` was written and read back, and {problem}: the disk or the memory of this machine is at fault, or the \
+         source changed meanwhile; nothing was kept"
+    )]
+    Validation {
+        /// The tensor.
+        tensor: String,
+        /// What is wrong, to be read after "and".
+        problem: String,
+    },
     /// [`Progress::cancelled`](crate::Progress::cancelled) said so.
     #[error("interrupted; nothing was written")]
     Interrupted,

@@ -22,6 +22,7 @@ mod options;
 mod progress;
 mod report;
 mod selection;
+mod validate;
 
 pub use convert::{convert, convert_with_progress};
 pub use error::ConvertError;

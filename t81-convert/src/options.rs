@@ -30,6 +30,8 @@ pub struct ConvertOptions {
     pub format: OutputFormat,
     /// Whether a t81 directory at the destination is replaced.
     pub overwrite: bool,
+    /// Whether the result is read again before it gets its name: every code, scale and float must be what the source gives.
+    pub validate: bool,
 }
 
 impl Default for ConvertOptions {
@@ -47,6 +49,7 @@ impl Default for ConvertOptions {
             exclude: Vec::new(),
             format: OutputFormat::Packed,
             overwrite: false,
+            validate: false,
         }
     }
 }

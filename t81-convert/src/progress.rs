@@ -11,6 +11,9 @@ pub trait Progress {
     /// A tensor of so many source bytes is done.
     fn advanced(&mut self, _bytes: u64) {}
 
+    /// A tensor that was written is about to be read again and compared with the source.
+    fn validating(&mut self, _name: &str) {}
+
     /// Asked before each tensor and before the result is moved to its place; true ends the conversion with
     /// [`ConvertError::Interrupted`](crate::ConvertError::Interrupted).
     fn cancelled(&self) -> bool {

@@ -7,6 +7,10 @@ use std::path::PathBuf;
 use t81_core::{BlockFormat, Distortion, Granularity, Quantizer, TernaryMatrix};
 use t81_hub::OutputFormat;
 
+/// What every user must know; in the table and in `t81_metadata.json`.
+pub(crate) const NOTE: &str = "A pretrained model is unusable after conversion alone (SmolLM2-135M: perplexity above 1e6): \
+     it needs training with ternary weights afterwards, see t81-qat.";
+
 /// What a conversion did. Its text form is a table for the user.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConversionReport {
@@ -69,6 +73,12 @@ impl TernaryReport {
 
     fn weights(&self) -> f64 {
         self.rows as f64 * self.columns as f64
+    }
+
+    /// The name without what all names share, for example `layers.12.self_attn.q_proj`.
+    fn short_name(&self) -> &str {
+        let name = self.name.strip_suffix(".weight").unwrap_or(&self.name);
+        name.strip_prefix("model.").unwrap_or(name)
     }
 
     /// The kind of layer: the name without the block's number and `.weight`, for example `self_attn.q_proj`.
@@ -165,7 +175,7 @@ fn write_sizes(
     let ratio = before as f64 / after.max(1) as f64;
     write!(
         f,
-        "{title:<24} {tensors:>7} {:>11} {:>11} {ratio:>6.2}x",
+        "{title:<36} {tensors:>7} {:>11} {:>11} {ratio:>6.2}x",
         size(before),
         size(after)
     )
@@ -272,12 +282,15 @@ impl fmt::Display for ConversionReport {
         )?;
         writeln!(
             f,
-            "{:<24} {:>7} {:>11} {:>11} {:>7} {:>8} {:>9} {:>9}",
+            "{:<36} {:>7} {:>11} {:>11} {:>7} {:>8} {:>9} {:>9}",
             "", "tensors", "before", "after", "ratio", "bits/w", "sparsity", "error"
         )?;
         let mut kinds: Vec<(String, Line)> = Vec::new();
         let mut ternary = Line::default();
         for tensor in &self.ternary {
+            let mut line = Line::default();
+            line.add(tensor);
+            line.write(f, tensor.short_name())?;
             let kind = tensor.kind();
             let index = kinds
                 .iter()
@@ -318,11 +331,7 @@ impl fmt::Display for ConversionReport {
             "warning: unknown to the architecture and copied as they are",
             &self.unexpected,
         )?;
-        write!(
-            f,
-            "A pretrained model is unusable after conversion alone (SmolLM2-135M: perplexity above 1e6): train it with \
-             ternary weights, see t81-qat."
-        )
+        f.write_str(NOTE)
     }
 }
 

@@ -47,8 +47,9 @@ pub use remote::{
 };
 pub use resolve::{ResolveOptions, resolve};
 pub use t81::{
-    DenseSink, FORMAT_VERSION, METADATA_FILE, OutputFormat, ParseOutputFormatError, Storage,
-    T81Directory, T81Metadata, T81Statistics, T81Tensor, T81Writer, TensorPlan, TernaryTensorInfo,
+    CompleteDirectory, DenseSink, DenseTensorInfo, FORMAT_VERSION, METADATA_FILE, OutputFormat,
+    ParseOutputFormatError, Storage, T81Directory, T81Metadata, T81Statistics, T81Tensor,
+    T81Writer, TensorPlan, TernaryTensorInfo,
 };
 pub use tensor_view::TensorView;
 pub use tokenizer::{

@@ -60,6 +60,9 @@ pub(crate) struct Arguments {
     /// Also write a GGUF file
     #[arg(long, value_name = "PATH")]
     pub(crate) output_gguf: Option<PathBuf>,
+    /// Read everything again before it gets its name, and compare it with the source
+    #[arg(long)]
+    pub(crate) validate: bool,
     /// Replace OUT (if it is a t81 directory) and the GGUF file
     #[arg(long)]
     pub(crate) overwrite: bool,
@@ -101,6 +104,7 @@ impl Arguments {
             exclude: self.exclude.clone(),
             format: self.format,
             overwrite: self.overwrite,
+            validate: self.validate,
         }
     }
 

@@ -74,6 +74,10 @@ impl Progress for Terminal {
         self.bar.inc(bytes);
     }
 
+    fn validating(&mut self, name: &str) {
+        self.bar.set_message(format!("validating {name}"));
+    }
+
     fn cancelled(&self) -> bool {
         self.interrupted.load(Ordering::SeqCst)
     }

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use t81_core::{Granularity, Quantizer};
 
 use super::plan::OutputFormat;
-use crate::HubError;
 use crate::files::MAX_JSON_BYTES;
 use crate::json::read_json;
+use crate::{Dtype, HubError};
 
 /// File name of the metadata; its presence makes a directory a t81 directory.
 pub const METADATA_FILE: &str = "t81_metadata.json";
@@ -38,6 +38,9 @@ pub struct T81Metadata {
     /// Every ternary tensor by name; filled in by the writer.
     #[serde(default)]
     pub tensors: BTreeMap<String, TernaryTensorInfo>,
+    /// Every tensor of floats by name; filled in by the writer.
+    #[serde(default)]
+    pub dense_tensors: BTreeMap<String, DenseTensorInfo>,
     /// Totals; filled in by the writer but for `source_bytes` and `relative_error`.
     #[serde(default)]
     pub statistics: T81Statistics,
@@ -63,6 +66,32 @@ pub struct TernaryTensorInfo {
     /// `norm(w - q) / norm(w)` against the float weights, if these were known (Frobenius norm).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relative_error: Option<f64>,
+    /// Bytes of the tensor in the source, if there was a source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_bytes: Option<u64>,
+    /// Bytes of the tensor in this directory; 0 where an older version did not note them.
+    #[serde(default)]
+    pub stored_bytes: u64,
+    /// `source_bytes / stored_bytes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
+}
+
+/// One tensor of floats.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DenseTensorInfo {
+    /// Its shape, outermost dimension first.
+    pub shape: Vec<usize>,
+    /// Its element type.
+    pub dtype: Dtype,
+    /// Bytes of the tensor in the source, if there was a source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_bytes: Option<u64>,
+    /// Bytes of the tensor in this directory.
+    pub stored_bytes: u64,
+    /// `source_bytes / stored_bytes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
 }
 
 /// Totals over a model.
@@ -73,6 +102,9 @@ pub struct T81Statistics {
     pub source_bytes: Option<u64>,
     /// Size of `model.safetensors` in bytes.
     pub stored_bytes: u64,
+    /// `source_bytes / stored_bytes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
     /// Number of ternary weights.
     pub ternary_weights: u64,
     /// Number of weights kept as floats.
@@ -104,6 +136,7 @@ impl T81Metadata {
             quantizer,
             architecture: architecture.into(),
             tensors: BTreeMap::new(),
+            dense_tensors: BTreeMap::new(),
             statistics: T81Statistics::default(),
             extra: Map::new(),
         }

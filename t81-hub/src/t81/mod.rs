@@ -17,6 +17,8 @@ mod plan;
 mod writer;
 
 pub use directory::{T81Directory, T81Tensor};
-pub use metadata::{FORMAT_VERSION, METADATA_FILE, T81Metadata, T81Statistics, TernaryTensorInfo};
+pub use metadata::{
+    DenseTensorInfo, FORMAT_VERSION, METADATA_FILE, T81Metadata, T81Statistics, TernaryTensorInfo,
+};
 pub use plan::{OutputFormat, ParseOutputFormatError, Storage, TensorPlan};
-pub use writer::{DenseSink, T81Writer};
+pub use writer::{CompleteDirectory, DenseSink, T81Writer};

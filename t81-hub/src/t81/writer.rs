@@ -12,7 +12,9 @@ use serde_json::Value;
 use t81_core::TernaryMatrix;
 
 use super::atomic::AtomicDirectory;
-use super::metadata::{FORMAT_VERSION, METADATA_FILE, T81Metadata, TernaryTensorInfo};
+use super::metadata::{
+    DenseTensorInfo, FORMAT_VERSION, METADATA_FILE, T81Metadata, TernaryTensorInfo,
+};
 use super::plan::{FileLayout, OutputFormat, Slot, Storage, TensorPlan, codes_name, scales_name};
 use crate::files::{SINGLE_FILE, is_plain_file_name};
 use crate::json::read_limited;
@@ -35,7 +37,7 @@ pub struct T81Writer {
     file_bytes: u64,
     pending: BTreeMap<String, TensorPlan>,
     tensors: BTreeMap<String, TernaryTensorInfo>,
-    dense_weights: u64,
+    dense_tensors: BTreeMap<String, DenseTensorInfo>,
     format: OutputFormat,
 }
 
@@ -76,7 +78,7 @@ impl T81Writer {
             file_bytes,
             pending,
             tensors: BTreeMap::new(),
-            dense_weights: 0,
+            dense_tensors: BTreeMap::new(),
             format,
         })
     }
@@ -155,6 +157,12 @@ impl T81Writer {
             sparsity: matrix.sparsity(),
             bits_per_weight: matrix.bits_per_weight(),
             relative_error: None,
+            source_bytes: None,
+            stored_bytes: match self.format {
+                OutputFormat::Packed => matrix.size_bytes(),
+                OutputFormat::Dense => 2 * rows * columns,
+            } as u64,
+            ratio: None,
         };
         self.pending.remove(name);
         self.tensors.insert(name.to_owned(), info);
@@ -197,8 +205,16 @@ impl T81Writer {
         if written != slot.length {
             return Err(wrong_length(name, slot, written).into());
         }
-        self.pending.remove(name);
-        self.dense_weights += (written / dtype.size_bytes()) as u64;
+        if let Some(planned) = self.pending.remove(name) {
+            let info = DenseTensorInfo {
+                shape: planned.shape,
+                dtype,
+                source_bytes: None,
+                stored_bytes: written as u64,
+                ratio: None,
+            };
+            self.dense_tensors.insert(name.to_owned(), info);
+        }
         Ok(())
     }
 
@@ -226,13 +242,21 @@ impl T81Writer {
     }
 
     /// Completes the directory and moves it to its final place, whose path is returned. The writer fills in the
-    /// metadata's `format_version`, `format`, `tensors` and `statistics`; of these the caller's `relative_error`s and
-    /// `source_bytes` are kept.
+    /// metadata's `format_version`, `format`, `tensors`, `dense_tensors` and `statistics`; of these the caller's
+    /// `relative_error`s and `source_bytes` are kept.
     ///
     /// # Errors
     /// [`HubError::Plan`] if a planned tensor or `config.json` was not written; [`HubError::Io`] if the files cannot be made
     /// durable or moved. The former contents of the final place then are as they were.
-    pub fn finish(mut self, mut metadata: T81Metadata) -> Result<PathBuf, HubError> {
+    pub fn finish(self, metadata: T81Metadata) -> Result<PathBuf, HubError> {
+        self.complete(metadata)?.publish()
+    }
+
+    /// As [`finish`](Self::finish), but for the move: the complete directory can be read again first.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn complete(mut self, mut metadata: T81Metadata) -> Result<CompleteDirectory, HubError> {
         if let Some(name) = self.pending.keys().next() {
             let problem = format!(
                 "never written, as {} tensors of the plan",
@@ -246,24 +270,31 @@ impl T81Writer {
         self.file
             .sync_all()
             .map_err(HubError::io("sync", &self.path))?;
-        self.complete(&mut metadata);
+        self.fill_in(&mut metadata);
         let json = serde_json::to_vec_pretty(&metadata)
             .map_err(|error| HubError::plan(METADATA_FILE, error.to_string()))?;
         self.write_new(METADATA_FILE, &json)?;
-        drop(self.file);
-        self.directory.commit()
+        Ok(CompleteDirectory(self.directory))
     }
 
-    fn complete(&mut self, metadata: &mut T81Metadata) {
+    fn fill_in(&mut self, metadata: &mut T81Metadata) {
         metadata.format_version = FORMAT_VERSION;
         metadata.format = self.format;
         for (name, info) in &mut self.tensors {
-            info.relative_error = metadata
-                .tensors
-                .get(name)
-                .and_then(|info| info.relative_error);
+            if let Some(known) = metadata.tensors.get(name) {
+                info.relative_error = known.relative_error;
+                info.source_bytes = known.source_bytes;
+            }
+            info.ratio = ratio(info.source_bytes, info.stored_bytes);
         }
         metadata.tensors = std::mem::take(&mut self.tensors);
+        for (name, info) in &mut self.dense_tensors {
+            if let Some(known) = metadata.dense_tensors.get(name) {
+                info.source_bytes = known.source_bytes;
+            }
+            info.ratio = ratio(info.source_bytes, info.stored_bytes);
+        }
+        metadata.dense_tensors = std::mem::take(&mut self.dense_tensors);
         let weighted = |value: fn(&TernaryTensorInfo) -> f64| -> f64 {
             metadata
                 .tensors
@@ -275,8 +306,13 @@ impl T81Writer {
         let divisor = ternary_weights.max(1) as f64;
         let statistics = &mut metadata.statistics;
         statistics.stored_bytes = self.file_bytes;
+        statistics.ratio = ratio(statistics.source_bytes, self.file_bytes);
         statistics.ternary_weights = ternary_weights;
-        statistics.dense_weights = self.dense_weights;
+        statistics.dense_weights = metadata
+            .dense_tensors
+            .values()
+            .map(|info| count(&info.shape))
+            .sum();
         statistics.sparsity = weighted(|info| info.sparsity) / divisor;
         statistics.bits_per_weight = weighted(|info| info.bits_per_weight) / divisor;
     }
@@ -363,6 +399,25 @@ impl T81Writer {
     }
 }
 
+/// A t81 directory that is complete but does not have its name yet. Dropping it removes it.
+#[derive(Debug)]
+pub struct CompleteDirectory(AtomicDirectory);
+
+impl CompleteDirectory {
+    /// Where it lies for now.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Moves it to its final place, whose path is returned.
+    ///
+    /// # Errors
+    /// [`HubError::Io`] if it cannot be moved; the former contents of the final place then are as they were.
+    pub fn publish(self) -> Result<PathBuf, HubError> {
+        self.0.commit()
+    }
+}
+
 /// Takes the elements of one tensor of floats, piece by piece.
 #[derive(Debug)]
 pub struct DenseSink<'a> {
@@ -402,7 +457,16 @@ fn wrong_length(name: &str, slot: Slot, given: usize) -> HubError {
 }
 
 fn weights(info: &TernaryTensorInfo) -> u64 {
-    info.shape.iter().map(|&size| size as u64).product()
+    count(&info.shape)
+}
+
+fn count(shape: &[usize]) -> u64 {
+    shape.iter().map(|&size| size as u64).product()
+}
+
+/// How many times smaller the stored tensor is.
+fn ratio(source: Option<u64>, stored: u64) -> Option<f64> {
+    source.map(|source| source as f64 / stored.max(1) as f64)
 }
 
 fn not_pending(name: &str) -> HubError {
