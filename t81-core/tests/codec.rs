@@ -312,3 +312,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn zero_codes_are_counted_for_any_bytes() {
+    for format in BlockFormat::ALL {
+        // Every byte value at every place of a block but the scale's, which is 1.
+        for value in 0..=255 {
+            let mut block = vec![value; format.block_bytes()];
+            let scale = if format == BlockFormat::Q2_0 {
+                0
+            } else {
+                format.block_bytes() - 2
+            };
+            block[scale..scale + 2].copy_from_slice(&f16::ONE.to_le_bytes());
+            let mut weights = vec![0.0; format.block_len()];
+            format.dequantize(&block, &mut weights).unwrap();
+            let zeros = weights.iter().filter(|&&weight| weight == 0.0).count();
+            assert_eq!(
+                format.zero_codes(&block),
+                Ok(zeros as u64),
+                "{format}, bytes of {value:#04x}"
+            );
+        }
+        let many = vec![0x55; format.block_bytes() * 10_000];
+        let one = format.zero_codes(&many[..format.block_bytes()]).unwrap();
+        assert_eq!(format.zero_codes(&many), Ok(10_000 * one));
+        assert!(matches!(
+            format.zero_codes(&many[1..]),
+            Err(CodecError::Length { .. })
+        ));
+    }
+}

@@ -216,6 +216,42 @@ impl BlockFormat {
         Ok(())
     }
 
+    /// Checks one block as [`BlockFormat::decode`] does, without keeping its codes.
+    ///
+    /// # Errors
+    ///
+    /// When the length is off, the scale is not finite, or a byte stands for no ternary codes.
+    pub fn check_block(self, block: &[u8]) -> Result<(), CodecError> {
+        check_length("the block", self.block_bytes(), block.len())?;
+        let mut codes = [0; 64];
+        self.read_block(block, &mut codes[..self.block_len() / 4])
+            .map(|_| ())
+            .map_err(|fault| fault.at(self, 0))
+    }
+
+    /// How many weights of blocks have the code 0, whatever the scales.
+    ///
+    /// # Errors
+    ///
+    /// When the length is no whole number of blocks.
+    pub fn zero_codes(self, bytes: &[u8]) -> Result<u64, CodecError> {
+        let blocks = bytes.len() / self.block_bytes();
+        check_length("the block data", blocks * self.block_bytes(), bytes.len())?;
+        const BLOCKS_PER_TASK: usize = 1 << 12;
+        let count = |block: &[u8]| match self {
+            Self::Tq1_0 => tq1_0::zero_codes(block),
+            Self::Tq2_0 => tq2_0::zero_codes(block),
+            Self::Q2_0 => q2_0::zero_codes(block),
+        };
+        let tasks = bytes.par_chunks(BLOCKS_PER_TASK * self.block_bytes());
+        Ok(tasks
+            .map(|bytes| {
+                let blocks = bytes.chunks_exact(self.block_bytes());
+                blocks.map(|block| u64::from(count(block))).sum::<u64>()
+            })
+            .sum())
+    }
+
     fn checked_row_bytes(self, columns: usize) -> Result<usize, CodecError> {
         self.row_bytes(columns).ok_or(CodecError::RowLength {
             format: self,
@@ -327,6 +363,14 @@ fn check_length(what: &'static str, expected: usize, actual: usize) -> Result<()
 
 fn read_scale(low: u8, high: u8) -> f16 {
     f16::from_bits(u16::from_le_bytes([low, high]))
+}
+
+/// How many of the 2-bit values are 1, the code 0.
+fn count_zero_pairs(bytes: &[u8]) -> u32 {
+    bytes
+        .iter()
+        .map(|byte| (byte & !(byte >> 1) & ZERO_CODES).count_ones())
+        .sum()
 }
 
 /// The 2-bit values (code + 1) of packed codes, one a byte.

@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::error::BlockFault;
-use super::{read_scale, unpack};
+use super::{count_zero_pairs, read_scale, unpack};
 use crate::matrix::has_invalid_code;
 
 pub(super) const LEN: usize = 64;
@@ -28,4 +28,8 @@ pub(super) fn dequantize(block: &[u8], weights: &mut [f32]) {
     for (weight, value) in weights.iter_mut().zip(unpack::<LEN>(&block[2..])) {
         *weight = (f32::from(value) - 1.0) * scale;
     }
+}
+
+pub(super) fn zero_codes(block: &[u8]) -> u32 {
+    count_zero_pairs(&block[2..])
 }

@@ -125,3 +125,31 @@ fn values(block: &[u8]) -> [u8; LEN] {
     }
     values
 }
+
+pub(super) fn zero_codes(block: &[u8]) -> u32 {
+    let (qs, qh) = block[..CODE_BYTES].split_at(48);
+    let five = qs.iter().map(|&byte| u32::from(ONES[usize::from(byte)][1]));
+    let four = qh.iter().map(|&byte| u32::from(ONES[usize::from(byte)][0]));
+    five.chain(four).sum()
+}
+
+/// How many of the first four, and of all five, digits of a stored byte are 1.
+const ONES: [[u8; 2]; 256] = {
+    let mut ones = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut n = 0;
+        while n < 5 {
+            let fraction = (byte as u8).wrapping_mul(POWERS[n]) as u16;
+            if (fraction * 3) >> 8 == 1 {
+                ones[byte][1] += 1;
+                if n < 4 {
+                    ones[byte][0] += 1;
+                }
+            }
+            n += 1;
+        }
+        byte += 1;
+    }
+    ones
+};

@@ -4,7 +4,7 @@
 use half::f16;
 
 use super::error::BlockFault;
-use super::{pack, read_scale, unpack};
+use super::{count_zero_pairs, pack, read_scale, unpack};
 use crate::matrix::has_invalid_code;
 
 pub(super) const LEN: usize = 256;
@@ -36,6 +36,10 @@ pub(super) fn dequantize(block: &[u8], weights: &mut [f32]) {
     for (weight, value) in weights.iter_mut().zip(values(&block[..CODE_BYTES])) {
         *weight = (f32::from(value) - 1.0) * scale;
     }
+}
+
+pub(super) fn zero_codes(block: &[u8]) -> u32 {
+    count_zero_pairs(&block[..CODE_BYTES])
 }
 
 /// The 2-bit values in element order.
