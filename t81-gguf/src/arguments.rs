@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use regex::Regex;
 use t81_core::{Granularity, Reference, ScaleRule};
-use t81_gguf::{EmbeddingType, ExportOptions, ExportType};
+use t81_gguf::{EmbeddingType, ExportOptions, ExportType, FloatType, Profile, QuantizeOptions};
 
 /// Write a ternary model as a GGUF file that llama.cpp, Ollama and LM Studio run, or look into a GGUF file.
 #[derive(Debug, Parser)]
@@ -23,14 +24,20 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show the metadata and tensors of a GGUF file
-    Info {
-        /// The GGUF file
-        file: PathBuf,
+    /// Show the metadata, tensors and sparsity of a GGUF file
+    Info(InfoArguments),
+    /// Check GGUF files against everything that llama.cpp expects, every value included; exits with 1 when something is
+    /// wrong, with 2 when a file cannot be read
+    Check {
+        /// The GGUF files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
+    /// Write a GGUF file with floats in place of blocks, for runtimes without ternary types
+    Dequant(DequantArguments),
     /// Compare the tensors of two GGUF files byte by byte; exits with 1 when they differ, with 2 on an error
     Diff {
         /// A GGUF file
@@ -40,8 +47,42 @@ pub(crate) enum Command {
     },
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct InfoArguments {
+    /// The GGUF file
+    pub(crate) file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Do not read the ternary tensors to count their zeros
+    #[arg(long)]
+    pub(crate) no_sparsity: bool,
+    /// Leave the list of tensors out
+    #[arg(long)]
+    pub(crate) no_tensors: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DequantArguments {
+    /// The GGUF file to read
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+    /// The GGUF file to write
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// Type of the matrices: F16 or F32; vectors are F32
+    #[arg(long = "type", value_name = "TYPE", default_value_t)]
+    pub(crate) float_type: FloatType,
+    /// Replace OUT if it exists
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Print errors only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
 /// Heading of the quantizer's flags, which are those of t81-convert.
-const WITH_FROM_HF: &str = "With --from-hf";
+const WITH_FLOATS: &str = "With --from-hf and --from-gguf";
 
 #[derive(Args, Debug)]
 pub(crate) struct ExportArguments {
@@ -52,23 +93,36 @@ pub(crate) struct ExportArguments {
     #[arg(
         long,
         value_name = "DIR",
-        required_unless_present = "from_hf",
-        conflicts_with = "from_hf"
+        required_unless_present_any = ["from_hf", "from_gguf"],
+        conflicts_with_all = ["from_hf", "from_gguf"]
     )]
     pub(crate) from_t81: Option<PathBuf>,
     /// A Hugging Face checkpoint to make ternary on the way
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "from_gguf")]
     pub(crate) from_hf: Option<PathBuf>,
+    /// A GGUF file to make ternary, its metadata kept: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K; matrices
+    /// that are ternary already keep their codes and scales
+    #[arg(long, value_name = "IN")]
+    pub(crate) from_gguf: Option<PathBuf>,
     /// Type of the ternary matrices: TQ1_0, TQ2_0, Q2_0, F16 or F32 [default: TQ2_0 if it holds all of them without
     /// loss, else Q2_0]
     #[arg(long, value_name = "TYPE")]
     pub(crate) quant: Option<ExportType>,
-    /// Type of the token embedding and the output matrix: F16 or F32 [default: F16, with --quant F32 F32]
+    /// Type of the token embedding and the output matrix: F32, F16, BF16 or Q8_0 [default: F16, with --quant F32 F32, with
+    /// --from-gguf as they are]
     #[arg(long, value_name = "TYPE")]
     embedding_type: Option<EmbeddingType>,
+    /// Choices for a purpose, which --quant and --embedding-type override: compression-first is the smallest file that
+    /// llama.cpp runs with sense (TQ1_0 where it fits, else Q2_0; embedding and output matrix Q8_0)
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<Profile>,
     /// llama.cpp's name of the pre-tokenizer, where it is not recognised from tokenizer.json
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "from_gguf")]
     tokenizer_pre: Option<String>,
+    /// Read the file again before it takes its name: check it as `t81-gguf check` does, and compare every tensor with the
+    /// source
+    #[arg(long)]
+    validate: bool,
     /// Replace OUT if it exists
     #[arg(long)]
     pub(crate) overwrite: bool,
@@ -76,40 +130,57 @@ pub(crate) struct ExportArguments {
     #[arg(short, long)]
     pub(crate) quiet: bool,
     /// Weights below this fraction of their group's reference magnitude become 0; from 0 to 1
-    #[arg(help_heading = WITH_FROM_HF, long, default_value_t = 0.45, conflicts_with = "from_t81")]
-    pub(crate) threshold: f32,
+    #[arg(help_heading = WITH_FLOATS, long, default_value_t = 0.45, conflicts_with = "from_t81")]
+    threshold: f32,
     /// Weights that share a scale: auto, tensor, row or group:N; auto takes groups that --quant holds without loss
-    #[arg(help_heading = WITH_FROM_HF, long, default_value = "auto", value_parser = granularity, conflicts_with = "from_t81")]
+    #[arg(help_heading = WITH_FLOATS, long, default_value = "auto", value_parser = granularity, conflicts_with = "from_t81")]
     granularity: GranularityChoice,
     /// Where a scale comes from: least-squares or reference
-    #[arg(help_heading = WITH_FROM_HF, long, default_value_t, conflicts_with = "from_t81")]
-    pub(crate) scale: ScaleRule,
+    #[arg(help_heading = WITH_FLOATS, long, default_value_t, conflicts_with = "from_t81")]
+    scale: ScaleRule,
     /// The magnitude that the threshold is a fraction of: abs-mean or abs-max
-    #[arg(help_heading = WITH_FROM_HF, long, default_value_t, conflicts_with = "from_t81")]
-    pub(crate) reference: Reference,
+    #[arg(help_heading = WITH_FLOATS, long, default_value_t, conflicts_with = "from_t81")]
+    reference: Reference,
+    /// Make only weights ternary whose name in the source matches this regular expression; may be repeated
+    #[arg(help_heading = WITH_FLOATS, long, value_name = "REGEX", conflicts_with = "from_t81")]
+    include: Vec<Regex>,
+    /// Leave weights whose name in the source matches this regular expression as they are; may be repeated
+    #[arg(help_heading = WITH_FLOATS, long, value_name = "REGEX", conflicts_with = "from_t81")]
+    exclude: Vec<Regex>,
     /// Accepted for compatibility: weights are quantized as float32; --embedding-type sets what stays float
-    #[arg(help_heading = WITH_FROM_HF, long, value_name = "DTYPE")]
+    #[arg(help_heading = WITH_FLOATS, long, value_name = "DTYPE")]
     torch_dtype: Option<String>,
     /// Accepted for compatibility: the export reads one tensor at a time and runs on the CPU
-    #[arg(help_heading = WITH_FROM_HF, long, value_name = "MAP")]
+    #[arg(help_heading = WITH_FLOATS, long, value_name = "MAP")]
     device_map: Option<String>,
     /// Accepted for compatibility: the export always runs on the CPU
-    #[arg(help_heading = WITH_FROM_HF, long)]
+    #[arg(help_heading = WITH_FLOATS, long)]
     force_cpu_device_map: bool,
 }
 
 impl ExportArguments {
-    /// The granularity asked for; none lets the export choose.
-    pub(crate) fn granularity(&self) -> Option<Granularity> {
-        self.granularity.0
-    }
-
     pub(crate) fn options(&self) -> ExportOptions {
-        ExportOptions {
+        let options = ExportOptions {
             quant: self.quant,
             embedding_type: self.embedding_type,
             tokenizer_pre: self.tokenizer_pre.clone(),
             overwrite: self.overwrite,
+            validate: self.validate,
+        };
+        match self.profile {
+            Some(profile) => profile.complete(options),
+            None => options,
+        }
+    }
+
+    pub(crate) fn quantize_options(&self) -> QuantizeOptions {
+        QuantizeOptions {
+            threshold: self.threshold,
+            granularity: self.granularity.0,
+            scale: self.scale,
+            reference: self.reference,
+            include: self.include.clone(),
+            exclude: self.exclude.clone(),
         }
     }
 }

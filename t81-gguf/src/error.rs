@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use t81_core::CodecError;
+use t81_core::{CodecError, QuantizeError};
 use t81_hub::HubError;
 use thiserror::Error;
 
@@ -78,7 +78,10 @@ pub enum GgufError {
         tensor: String,
     },
     /// A tensor type whose elements this crate cannot compute.
-    #[error("tensor `{tensor}` is {tensor_type}, which cannot be read as floats here")]
+    #[error(
+        "tensor `{tensor}` is {tensor_type}, which cannot be read as floats here ({} can)",
+        crate::dequantize::READABLE
+    )]
     NoFloats {
         /// The tensor.
         tensor: String,
@@ -92,6 +95,65 @@ pub enum GgufError {
         tensor: String,
         /// The codec's reason.
         source: CodecError,
+    },
+    /// Settings that no quantizer has.
+    #[error(transparent)]
+    Settings {
+        /// What is wrong with them.
+        source: QuantizeError,
+    },
+    /// A tensor that cannot be made ternary.
+    #[error("tensor `{tensor}`")]
+    Quantize {
+        /// The tensor.
+        tensor: String,
+        /// The quantizer's reason.
+        source: QuantizeError,
+    },
+    /// No matrix would become ternary.
+    #[error(
+        "nothing in `{}` would become ternary: of its {candidates} matrices inside blocks none is selected (see --include and --exclude)",
+        path.display()
+    )]
+    NothingSelected {
+        /// The model.
+        path: PathBuf,
+        /// Matrices that could have been selected.
+        candidates: usize,
+    },
+    /// One file of a model that is spread over several.
+    #[error(
+        "`{}` is one of {count} files of a split model; join them first: llama-gguf-split --merge FIRST OUT",
+        path.display()
+    )]
+    Split {
+        /// The file.
+        path: PathBuf,
+        /// Files in all.
+        count: u64,
+    },
+    /// A file that was just written breaks a rule.
+    #[error(
+        "`{}` was not written, as its content is not valid ({others} more problems beside this): {problem}",
+        path.display()
+    )]
+    Invalid {
+        /// The output.
+        path: PathBuf,
+        /// The first problem.
+        problem: String,
+        /// How many more there are.
+        others: usize,
+    },
+    /// A tensor that was just written does not hold what its source does.
+    #[error(
+        "tensor `{tensor}` was written with other values than its source has, at element {element}"
+    )]
+    Differs {
+        /// The tensor.
+        tensor: String,
+        /// The first differing element, row-major.
+        element: u64,
     },
     /// The model's files could not be read.
     #[error(transparent)]

@@ -1,7 +1,12 @@
 //! Exporting a t81 directory as a GGUF file, one tensor at a time.
 
-mod layout;
+mod checkpoint;
+mod embedding;
+pub(crate) mod layout;
+mod origin;
 mod plan;
+mod profile;
+mod stream;
 mod summary;
 mod values;
 
@@ -13,7 +18,13 @@ use std::str::FromStr;
 use t81_core::{BlockFormat, Quantizer};
 use t81_hub::{T81Directory, T81Metadata, TernarySource};
 
+pub use checkpoint::export_checkpoint;
+pub use embedding::{EmbeddingType, UnknownEmbeddingType};
+pub(crate) use origin::{describe_file, describe_quantizer, file_type, shown_source};
+pub use profile::{Profile, UnknownProfile};
+pub(crate) use stream::{finish, stream};
 pub use summary::{ExportSummary, ExportedTensor, Fallback};
+pub(crate) use values::{write_floats, write_ternary};
 
 use crate::error::GgufError;
 use crate::tensor_type::TensorType;
@@ -72,41 +83,6 @@ impl FromStr for ExportType {
     }
 }
 
-/// What the token embedding and the output matrix are stored as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EmbeddingType {
-    /// 16-bit floats.
-    F16,
-    /// 32-bit floats.
-    F32,
-}
-
-impl EmbeddingType {
-    /// The GGUF tensor type.
-    pub fn tensor_type(self) -> TensorType {
-        match self {
-            Self::F16 => TensorType::F16,
-            Self::F32 => TensorType::F32,
-        }
-    }
-}
-
-impl FromStr for EmbeddingType {
-    type Err = UnknownEmbeddingType;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = [Self::F16, Self::F32]
-            .into_iter()
-            .find(|candidate| candidate.tensor_type().name().eq_ignore_ascii_case(text));
-        known.ok_or_else(|| UnknownEmbeddingType(text.to_owned()))
-    }
-}
-
-/// A name that is neither F16 nor F32.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no type for an embedding (F16 and F32 are)")]
-pub struct UnknownEmbeddingType(String);
-
 /// How to export.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExportOptions {
@@ -118,6 +94,9 @@ pub struct ExportOptions {
     pub tokenizer_pre: Option<String>,
     /// Whether an existing output is replaced.
     pub overwrite: bool,
+    /// Whether the file is read again before it takes its name: checked as by [`check`](crate::check), and compared with
+    /// the source value by value.
+    pub validate: bool,
 }
 
 /// How far an export has come, told before each tensor.
@@ -215,25 +194,20 @@ pub fn export(
     check_output(output, options.overwrite)?;
     let plan = plan::plan(source, origin, options)?;
     let mut writer = GgufWriter::create(output, &plan.metadata, &plan.layout(), options.overwrite)?;
-    let bytes_total = plan.tensors.iter().map(|planned| planned.bytes).sum();
-    let mut bytes_done = 0;
-    for (tensors_done, planned) in plan.tensors.iter().enumerate() {
-        let report = ExportProgress {
-            tensor: &planned.mapped.name,
-            tensors_done,
-            tensors_total: plan.tensors.len(),
-            bytes_done,
-            bytes_total,
-        };
-        if progress(&report).is_break() {
-            return Err(GgufError::Interrupted);
-        }
-        writer.write_tensor_with(&planned.mapped.name, |sink| {
-            values::write(source, planned, sink)
-        })?;
-        bytes_done += planned.bytes;
-    }
-    writer.finish()?;
+    stream(
+        &mut writer,
+        &plan.tensors,
+        |planned| (&planned.mapped.name, planned.bytes),
+        |planned, sink| values::write(source, planned, sink),
+        progress,
+    )?;
+    finish(
+        writer,
+        options.validate,
+        &plan.tensors,
+        |planned| &planned.mapped.name,
+        |planned, sink| values::write(source, planned, sink),
+    )?;
     Ok(plan.into_summary(output))
 }
 
@@ -256,6 +230,7 @@ mod tests {
             "`Q4_0` is no type to export (TQ1_0, TQ2_0, Q2_0, F16 and F32 are)"
         );
         assert_eq!("f32".parse(), Ok(EmbeddingType::F32));
+        assert_eq!("q8_0".parse(), Ok(EmbeddingType::Q8_0));
         assert!("TQ1_0".parse::<EmbeddingType>().is_err());
     }
 }

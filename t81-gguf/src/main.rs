@@ -1,4 +1,4 @@
-//! `t81-gguf`: exports ternary models as GGUF, and looks into GGUF files.
+//! `t81-gguf`: exports ternary models as GGUF, looks into GGUF files, checks and rewrites them.
 
 mod arguments;
 mod commands;
@@ -11,18 +11,20 @@ use arguments::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // As diff(1) does: 1 says that files differ, 2 that they could not be compared.
+    // As diff(1) does: 1 says that files differ (or have problems), 2 that they could not be compared (or read).
     let trouble = match cli.command {
-        Some(Command::Diff { .. }) => ExitCode::from(2),
+        Some(Command::Diff { .. } | Command::Check { .. }) => ExitCode::from(2),
         _ => ExitCode::FAILURE,
     };
     let outcome = match (cli.command, cli.export) {
-        (Some(Command::Info { file, json }), _) => commands::info::run(&file, json),
+        (Some(Command::Info(arguments)), _) => commands::info::run(&arguments),
+        (Some(Command::Check { files, json }), _) => commands::check::run(&files, json),
+        (Some(Command::Dequant(arguments)), _) => commands::dequant::run(&arguments),
         (Some(Command::Diff { first, second }), _) => commands::diff::run(&first, &second),
         (None, Some(arguments)) => commands::export::run(&arguments),
-        (None, None) => {
-            Err("OUT and one of --from-t81 and --from-hf are needed; see --help".into())
-        }
+        (None, None) => Err(
+            "OUT and one of --from-t81, --from-hf and --from-gguf are needed; see --help".into(),
+        ),
     };
     match outcome {
         Ok(code) => code,

@@ -4,15 +4,13 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
 use memmap2::Mmap;
 use t81_core::TernaryMatrix;
 
+use crate::dequantize;
 use crate::error::GgufError;
 use crate::metadata::Metadata;
 use crate::parse::{GgufHeader, TensorInfo};
-use crate::tensor_type::TensorType;
 
 /// An open GGUF file, whose header is checked and whose tensor data is read when asked for.
 #[derive(Debug)]
@@ -32,7 +30,12 @@ impl GgufFile {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, GgufError> {
         let path = path.as_ref();
         let io = |source| GgufError::io("open", path, source);
-        let file = File::open(path).map_err(io)?;
+        Self::from_file(&File::open(path).map_err(io)?, path)
+    }
+
+    /// Maps and validates an open file, to be known as `path`.
+    pub(crate) fn from_file(file: &File, path: &Path) -> Result<Self, GgufError> {
+        let io = |source| GgufError::io("read", path, source);
         let attributes = file.metadata().map_err(io)?;
         if !attributes.is_file() {
             return Err(GgufError::NotAFile {
@@ -47,7 +50,7 @@ impl GgufFile {
             // Empty files cannot be mapped.
             GgufHeader::parse(&[]).map_err(malformed)?;
         }
-        let map = map_file(&file).map_err(io)?;
+        let map = map_file(file).map_err(io)?;
         let header = GgufHeader::parse(&map).map_err(malformed)?;
         let positions = header
             .tensors
@@ -81,6 +84,11 @@ impl GgufFile {
     /// The size of the file in bytes.
     pub fn size_bytes(&self) -> u64 {
         self.map.len() as u64
+    }
+
+    /// The whole file.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.map
     }
 
     /// Tensors in file order.
@@ -126,44 +134,41 @@ impl GgufTensor<'_> {
     ///
     /// # Errors
     ///
-    /// [`GgufError::NoFloats`] for a type other than F32, F16, BF16, TQ1_0, TQ2_0 and Q2_0;
-    /// [`GgufError::Codec`] never for those three as ggml assigns a value to each of their byte patterns.
+    /// [`GgufError::NoFloats`] for a type other than F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K,
+    /// TQ1_0, TQ2_0 and Q2_0.
     pub fn to_f32(&self) -> Result<Vec<f32>, GgufError> {
         let mut values = vec![0.0; self.info.elements() as usize];
-        match self.info.tensor_type {
-            TensorType::F32 => {
-                let (chunks, _) = self.bytes.as_chunks::<4>();
-                for (value, &chunk) in values.iter_mut().zip(chunks) {
-                    *value = f32::from_le_bytes(chunk);
-                }
-            }
-            TensorType::F16 => {
-                let (chunks, _) = self.bytes.as_chunks::<2>();
-                let halves: Vec<f16> = chunks
-                    .iter()
-                    .map(|&chunk| f16::from_le_bytes(chunk))
-                    .collect();
-                halves.convert_to_f32_slice(&mut values);
-            }
-            TensorType::BF16 => {
-                let (chunks, _) = self.bytes.as_chunks::<2>();
-                let halves: Vec<bf16> = chunks
-                    .iter()
-                    .map(|&chunk| bf16::from_le_bytes(chunk))
-                    .collect();
-                halves.convert_to_f32_slice(&mut values);
-            }
-            other => {
-                let format = other.block_format().ok_or_else(|| GgufError::NoFloats {
-                    tensor: self.info.name.clone(),
-                    tensor_type: other,
-                })?;
-                format
-                    .dequantize(self.bytes, &mut values)
-                    .map_err(|source| self.codec_error(source))?;
-            }
-        }
+        self.read_rows(0, &mut values)?;
         Ok(values)
+    }
+
+    /// The number of rows: the product of all dimensions but the first.
+    pub fn rows(&self) -> u64 {
+        self.info.elements() / self.info.columns()
+    }
+
+    /// Writes the elements of consecutive rows as floats, from row `first` on, as many as fill `values`.
+    ///
+    /// # Errors
+    ///
+    /// [`GgufError::NoFloats`] as for [`to_f32`](Self::to_f32).
+    ///
+    /// # Panics
+    ///
+    /// When the rows are not all there, or `values` holds no whole number of rows.
+    pub fn read_rows(&self, first: u64, values: &mut [f32]) -> Result<(), GgufError> {
+        let columns = self.info.columns();
+        assert!((values.len() as u64).is_multiple_of(columns));
+        let row_bytes = self.info.bytes / self.rows();
+        let start = (first * row_bytes) as usize;
+        let length = values.len() as u64 / columns * row_bytes;
+        let bytes = &self.bytes[start..start + length as usize];
+        dequantize::dequantize(self.info.tensor_type, bytes, values).map_err(
+            |dequantize::Unreadable| GgufError::NoFloats {
+                tensor: self.info.name.clone(),
+                tensor_type: self.info.tensor_type,
+            },
+        )
     }
 
     /// The codes and scales of a ternary tensor, `None` for a tensor of another type.
@@ -182,6 +187,12 @@ impl GgufTensor<'_> {
             .decode(self.bytes, rows, columns)
             .map(Some)
             .map_err(|source| self.codec_error(source))
+    }
+
+    /// How many codes of a ternary tensor are 0, `None` for a tensor of another type. Reads the whole tensor.
+    pub fn zero_codes(&self) -> Option<u64> {
+        let format = self.info.tensor_type.block_format()?;
+        format.zero_codes(self.bytes).ok()
     }
 
     fn codec_error(&self, source: t81_core::CodecError) -> GgufError {

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use t81_core::TernaryMatrix;
 use tempfile::NamedTempFile;
 
 use crate::error::GgufError;
@@ -13,7 +14,9 @@ use crate::metadata::{Metadata, MetadataValue, encode_string};
 use crate::parse::{
     ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_DIMENSIONS, NAME_BUFFER, TensorInfo, tensor_bytes,
 };
+use crate::reader::{GgufFile, GgufTensor};
 use crate::tensor_type::TensorType;
+use crate::validate;
 
 const VERSION: u32 = 3;
 const BUFFER_BYTES: usize = 1 << 20;
@@ -121,7 +124,7 @@ impl GgufWriter {
             }
         };
         let mut sink = TensorSink {
-            out: &mut self.out,
+            target: Target::File(&mut self.out),
             path: &self.path,
             name,
             expected,
@@ -151,7 +154,20 @@ impl GgufWriter {
     ///
     /// [`GgufError::HalfWritten`] after an error in the middle of a tensor, [`GgufError::TensorOrder`] when planned tensors are missing, [`GgufError::OutputExists`] when a file of that
     /// name appeared meanwhile and overwriting was not asked for, [`GgufError::Io`] when the disk is full.
-    pub fn finish(mut self) -> Result<(), GgufError> {
+    pub fn finish(self) -> Result<(), GgufError> {
+        self.finish_checked(|_| Ok(()))
+    }
+
+    /// As [`finish`](Self::finish), after `check` has read the whole file and found nothing wrong with it; its error
+    /// leaves what was there untouched. The file shows the path that it will have.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish), and whatever `check` returns.
+    pub fn finish_checked(
+        mut self,
+        check: impl FnOnce(&GgufFile) -> Result<(), GgufError>,
+    ) -> Result<(), GgufError> {
         self.check_whole()?;
         if let Some(info) = self.tensors.get(self.next) {
             return Err(GgufError::TensorOrder {
@@ -166,6 +182,7 @@ impl GgufWriter {
             .into_inner()
             .map_err(|error| failed(error.into_error()))?;
         temporary.as_file().sync_all().map_err(failed)?;
+        check(&GgufFile::from_file(temporary.as_file(), &self.path)?)?;
         let persisted = if self.overwrite {
             temporary.persist(&self.path)
         } else {
@@ -201,14 +218,50 @@ impl GgufWriter {
 /// Takes the data of one tensor, piece by piece.
 #[derive(Debug)]
 pub struct TensorSink<'a> {
-    out: &'a mut BufWriter<NamedTempFile>,
+    target: Target<'a>,
     path: &'a Path,
     name: &'a str,
     expected: u64,
     written: u64,
 }
 
-impl TensorSink<'_> {
+/// Where the data of a tensor goes.
+#[derive(Debug)]
+enum Target<'a> {
+    File(&'a mut BufWriter<NamedTempFile>),
+    /// Nowhere: it is compared with what was written before.
+    Comparison(GgufTensor<'a>),
+}
+
+impl<'a> TensorSink<'a> {
+    /// A sink that refuses data other than that of a written tensor.
+    pub(crate) fn comparing(written: GgufTensor<'a>, path: &'a Path) -> Self {
+        Self {
+            target: Target::Comparison(written),
+            path,
+            name: &written.info.name,
+            expected: written.info.bytes,
+            written: 0,
+        }
+    }
+
+    /// Whether all of the tensor's data came.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.written == self.expected
+    }
+
+    /// In a comparison, compares the next rows by what they mean rather than by their bytes. Returns false where there is
+    /// none.
+    pub(crate) fn compare_ternary(&mut self, matrix: &TernaryMatrix) -> Result<bool, GgufError> {
+        let Target::Comparison(written) = &self.target else {
+            return Ok(false);
+        };
+        let row_bytes = written.info.bytes / written.rows();
+        validate::same_ternary(matrix, self.written / row_bytes, written)?;
+        self.written += matrix.rows() as u64 * row_bytes;
+        Ok(true)
+    }
+
     /// Appends `bytes`.
     ///
     /// # Errors
@@ -223,9 +276,12 @@ impl TensorSink<'_> {
                 found: written,
             });
         }
-        self.out
-            .write_all(bytes)
-            .map_err(|source| GgufError::io("write", self.path, source))?;
+        match &mut self.target {
+            Target::File(out) => out
+                .write_all(bytes)
+                .map_err(|source| GgufError::io("write", self.path, source))?,
+            Target::Comparison(tensor) => validate::same_bytes(bytes, self.written, tensor)?,
+        }
         self.written = written;
         Ok(())
     }

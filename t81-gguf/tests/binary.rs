@@ -147,7 +147,7 @@ fn wrong_usage_is_explained() {
                 "--embedding-type",
                 "Q2_0",
             ],
-            "F16 and F32",
+            "F32, F16, BF16 and Q8_0",
         ),
         (&["info"], "<FILE>"),
         (&["--quiet", "info", "file.gguf"], "cannot be used with"),

@@ -1,8 +1,11 @@
 //! The commands of the binary.
 
+pub(crate) mod check;
+pub(crate) mod dequant;
 pub(crate) mod diff;
 pub(crate) mod export;
 pub(crate) mod info;
+mod terminal;
 
 use std::error::Error;
 use std::io;

@@ -3,17 +3,18 @@
 use t81_core::{BlockFormat, Granularity};
 
 use super::ExportType;
+use crate::tensor_type::TensorType;
 
 /// Columns and granularity of a ternary matrix: what decides whether a format holds it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct TernaryLayout {
-    pub(super) columns: usize,
-    pub(super) granularity: Granularity,
+pub(crate) struct TernaryLayout {
+    pub(crate) columns: usize,
+    pub(crate) granularity: Granularity,
 }
 
 impl TernaryLayout {
     /// Why `format` would lose something, or `None` when it holds the matrix ([`BlockFormat::holds`], without the matrix).
-    pub(super) fn obstacle(self, format: BlockFormat) -> Option<String> {
+    pub(crate) fn obstacle(self, format: BlockFormat) -> Option<String> {
         let block = format.block_len();
         if !self.columns.is_multiple_of(block) {
             return Some(format!(
@@ -34,8 +35,22 @@ impl TernaryLayout {
     }
 }
 
+impl TernaryLayout {
+    /// The type that stores the matrix without loss: the one asked for, else Q2_0, else F16, with the reason.
+    pub(crate) fn stored(self, asked: TensorType) -> (TensorType, Option<String>) {
+        let Some(format) = asked.block_format() else {
+            return (asked, None);
+        };
+        match (self.obstacle(format), self.obstacle(BlockFormat::Q2_0)) {
+            (None, _) => (asked, None),
+            (reason, None) => (TensorType::Q2_0, reason),
+            (Some(_), reason) => (TensorType::F16, reason),
+        }
+    }
+}
+
 /// TQ2_0 when it holds every matrix, else Q2_0; F16 when there is nothing ternary.
-pub(super) fn best_lossless(layouts: impl Iterator<Item = TernaryLayout>) -> ExportType {
+pub(crate) fn best_lossless(layouts: impl Iterator<Item = TernaryLayout>) -> ExportType {
     let layouts: Vec<TernaryLayout> = layouts.collect();
     if layouts.is_empty() {
         return ExportType::F16;

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use t81_core::BlockFormat;
 use t81_hub::TensorPlan as SourcePlan;
 use t81_hub::{Storage, T81Tensor, TensorRole, TensorSpec, TensorView, TernarySource, Tokenizer};
 
 use super::layout::{TernaryLayout, best_lossless};
+use super::origin::{describe_origin, file_type};
 use super::summary::{ExportSummary, ExportedTensor, Fallback};
-use super::values::{self, Range};
+use super::values;
 use super::{EmbeddingType, ExportOptions, ExportType, Origin};
 use crate::architecture::{self, MappedTensor, Source};
+use crate::encode::storable;
 use crate::error::GgufError;
 use crate::metadata::Metadata;
 use crate::parse::tensor_bytes;
@@ -139,7 +140,14 @@ pub(super) fn plan(
 
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", architecture);
-    describe_origin(origin, file_type(&tensors, quant), &mut metadata);
+    let ternary = tensors
+        .iter()
+        .filter(|tensor| tensor.ternary && tensor.mapped.role == TensorRole::Linear)
+        .map(|tensor| {
+            let weights: usize = tensor.mapped.shape.iter().product();
+            (tensor.tensor_type, weights as u64)
+        });
+    describe_origin(origin, file_type(ternary, quant), &mut metadata);
     let mut notes = architecture::describe(config, &mut metadata)?;
     let tokenizer = Tokenizer::open(source.directory())?;
     let pre_override = options.tokenizer_pre.as_deref();
@@ -209,33 +217,25 @@ fn tensor_type(
     };
     match (asked.block_format(), layout) {
         (None, Some(_)) => Ok(asked),
-        (Some(format), Some(layout)) => Ok(
-            match (layout.obstacle(format), layout.obstacle(BlockFormat::Q2_0)) {
-                (None, _) => asked,
-                (Some(reason), None) => fall_back(TensorType::Q2_0, reason),
-                (Some(_), Some(reason)) => fall_back(TensorType::F16, reason),
-            },
-        ),
+        (Some(_), Some(layout)) => Ok(match layout.stored(asked) {
+            (stored, Some(reason)) => fall_back(stored, reason),
+            (stored, None) => stored,
+        }),
         (block_format, None) => {
             let view = dense_view(source, spec)?;
-            let fits = match values::range(&view)? {
-                Range::F16 => true,
-                Range::F32 => false,
-            };
+            let largest = values::largest(&view)?;
             let dense = if block_format.is_some() {
                 TensorType::F16
             } else {
                 asked
             };
-            Ok(if dense == TensorType::F16 && !fits {
-                fall_back(
-                    TensorType::F32,
-                    "it has values beyond the range of F16 (65504)".to_owned(),
-                )
-            } else if dense != asked {
-                fall_back(dense, "it is not ternary in the model".to_owned())
-            } else {
-                asked
+            let columns = mapped.shape.last().copied().unwrap_or(1) as u64;
+            Ok(match storable(dense, columns, largest) {
+                (stored, Some(reason)) => fall_back(stored, reason),
+                (stored, None) if stored != asked => {
+                    fall_back(stored, "it is not ternary in the model".to_owned())
+                }
+                _ => asked,
             })
         }
     }
@@ -300,60 +300,4 @@ fn check_all_mapped(
         }),
         None => Ok(()),
     }
-}
-
-/// `general.file_type`: the type of most ternary weights, as llama.cpp names a file by its majority.
-fn file_type(tensors: &[PlannedTensor], quant: ExportType) -> u32 {
-    let mut weights: BTreeMap<TensorType, u64> = BTreeMap::new();
-    for tensor in tensors
-        .iter()
-        .filter(|tensor| tensor.ternary && tensor.mapped.role == TensorRole::Linear)
-    {
-        *weights.entry(tensor.tensor_type).or_default() +=
-            tensor.mapped.shape.iter().product::<usize>() as u64;
-    }
-    let majority = weights
-        .into_iter()
-        .max_by_key(|&(_, weights)| weights)
-        .map_or(quant.tensor_type(), |(kind, _)| kind);
-    match majority.block_format() {
-        Some(format) => format.file_type(),
-        None if majority == TensorType::F32 => 0,
-        None => 1,
-    }
-}
-
-/// Names, and how the weights came to be ternary.
-fn describe_origin(origin: &Origin, file_type: u32, metadata: &mut Metadata) {
-    let path = origin.source.trim_end_matches(['/', '\\']);
-    let name = path
-        .rsplit(['/', '\\'])
-        .next()
-        .filter(|name| !name.is_empty())
-        .unwrap_or("model");
-    // A file that is passed on does not tell where its maker keeps models.
-    let source = if Path::new(path).is_absolute() {
-        name
-    } else {
-        path
-    };
-    metadata.set("general.type", "model");
-    metadata.set("general.name", name);
-    metadata.set("general.file_type", file_type);
-    metadata.set("general.quantization_version", 2u32);
-    metadata.set(
-        "general.quantized_by",
-        concat!("t81-gguf ", env!("CARGO_PKG_VERSION")),
-    );
-    metadata.set("t81.source", source);
-    metadata.set("t81.tool", origin.tool.as_str());
-    let quantizer = &origin.quantizer;
-    metadata.set(
-        "t81.quantizer.granularity",
-        quantizer.granularity().to_string(),
-    );
-    metadata.set("t81.quantizer.threshold", quantizer.threshold());
-    metadata.set("t81.quantizer.reference", quantizer.reference().to_string());
-    metadata.set("t81.quantizer.scale", quantizer.scale().to_string());
-    metadata.set("t81.quantizer.rounding", quantizer.rounding().to_string());
 }

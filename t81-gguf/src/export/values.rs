@@ -8,6 +8,7 @@ use t81_hub::{Dtype, T81Tensor, TensorSpec, TensorView, TernarySource};
 
 use super::plan::PlannedTensor;
 use crate::architecture::Source;
+use crate::encode::encode;
 use crate::error::GgufError;
 use crate::tensor_type::TensorType;
 use crate::writer::TensorSink;
@@ -18,28 +19,18 @@ const PIECE: usize = 1 << 20;
 /// Elements converted by one task.
 const TASK: usize = 1 << 14;
 
-/// The smallest magnitude that rounds to infinity as F16: halfway between 65504 and the next step.
-const F16_OVERFLOW: f32 = 65520.0;
-
-/// The smallest float type whose range a tensor's values need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Range {
-    F16,
-    F32,
-}
-
-/// Finds the range of a dense tensor's values.
+/// The largest magnitude of a dense tensor's values.
 ///
 /// # Errors
 ///
 /// [`GgufError::NonFinite`] for the first value that is infinite or undefined.
-pub(super) fn range(view: &TensorView<'_>) -> Result<Range, GgufError> {
+pub(super) fn largest(view: &TensorView<'_>) -> Result<f32, GgufError> {
     let width = view.dtype.size_bytes();
-    let mut range = Range::F16;
+    let mut largest = 0.0f32;
     let mut first = 0;
     for chunk in view.chunks() {
         let pieces = chunk.bytes.par_chunks(TASK * width).enumerate();
-        let fits = pieces.map(|(piece, bytes)| {
+        let largest_of = pieces.map(|(piece, bytes)| {
             let mut values = vec![0.0; bytes.len() / width];
             decode_task(view.dtype, bytes, &mut values);
             match values.iter().position(|value| !value.is_finite()) {
@@ -48,17 +39,17 @@ pub(super) fn range(view: &TensorView<'_>) -> Result<Range, GgufError> {
                     element: first + piece * TASK + at,
                     value: values[at],
                 }),
-                None => Ok(values.iter().all(|value| value.abs() < F16_OVERFLOW)),
+                None => Ok(values
+                    .iter()
+                    .fold(0.0f32, |largest, value| largest.max(value.abs()))),
             }
         });
-        let fits = fits.collect::<Result<Vec<bool>, GgufError>>()?;
-        if !fits.into_iter().all(|fits| fits) {
-            range = Range::F32;
-        }
+        let of_pieces = largest_of.collect::<Result<Vec<f32>, GgufError>>()?;
+        largest = of_pieces.into_iter().fold(largest, f32::max);
         first += chunk.len();
         chunk.release();
     }
-    Ok(range)
+    Ok(largest)
 }
 
 /// Writes the planned tensor's data.
@@ -90,12 +81,16 @@ pub(super) fn write(
     }
 }
 
-fn write_ternary(
+/// Writes ternary weights in a block format that holds them, or as F16 or F32.
+pub(crate) fn write_ternary(
     name: &str,
     matrix: &TernaryMatrix,
     tensor_type: TensorType,
     sink: &mut TensorSink<'_>,
 ) -> Result<(), GgufError> {
+    if sink.compare_ternary(matrix)? {
+        return Ok(());
+    }
     if let Some(format) = tensor_type.block_format() {
         return sink.write(
             &format
@@ -184,36 +179,22 @@ fn decode_columns(view: &TensorView<'_>, first: usize, count: usize, values: &mu
     }
 }
 
-fn write_floats(
+/// Writes finite floats as F32, F16, BF16 or Q8_0.
+pub(crate) fn write_floats(
     values: &[f32],
     tensor_type: TensorType,
     sink: &mut TensorSink<'_>,
 ) -> Result<(), GgufError> {
-    let width = if tensor_type == TensorType::F16 { 2 } else { 4 };
-    let mut bytes = vec![0; values.len().min(PIECE) * width];
+    let stored_bytes = |count: usize| {
+        count / tensor_type.block_len() as usize * tensor_type.block_bytes() as usize
+    };
+    let mut bytes = vec![0; stored_bytes(values.len().min(PIECE))];
     for values in values.chunks(PIECE) {
-        let bytes = &mut bytes[..values.len() * width];
-        let tasks = values
-            .par_chunks(TASK)
-            .zip(bytes.par_chunks_mut(TASK * width));
-        tasks.for_each(|(values, bytes)| encode(tensor_type, values, bytes));
+        let bytes = &mut bytes[..stored_bytes(values.len())];
+        encode(tensor_type, values, bytes);
         sink.write(bytes)?;
     }
     Ok(())
-}
-
-fn encode(tensor_type: TensorType, values: &[f32], bytes: &mut [u8]) {
-    if tensor_type == TensorType::F16 {
-        let mut halves = vec![f16::ZERO; values.len()];
-        halves.convert_from_f32_slice(values);
-        for (half, bytes) in halves.iter().zip(bytes.as_chunks_mut::<2>().0) {
-            *bytes = half.to_le_bytes();
-        }
-    } else {
-        for (value, bytes) in values.iter().zip(bytes.as_chunks_mut::<4>().0) {
-            *bytes = value.to_le_bytes();
-        }
-    }
 }
 
 fn decode(dtype: Dtype, bytes: &[u8], values: &mut [f32]) {

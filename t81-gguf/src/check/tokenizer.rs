@@ -1,0 +1,364 @@
+//! The tokenizer in the metadata, as `llama-vocab.cpp` reads it.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Findings, Rule};
+use crate::metadata::{Metadata, MetadataArray, MetadataValue};
+use crate::reader::GgufFile;
+
+/// Values of `tokenizer.ggml.model`.
+const MODELS: &[&str] = &[
+    "llama",
+    "bert",
+    "gpt2",
+    "hybriddna",
+    "whitespace",
+    "t5",
+    "rwkv",
+    "test",
+    "plamo2",
+    "gemma4",
+];
+
+/// Values of `tokenizer.ggml.pre` for byte-level tokenizers; any other is a load error.
+const PRE_TOKENIZERS: &[&str] = &[
+    "a.x-4.0",
+    "afmoe",
+    "bailingmoe",
+    "bailingmoe2",
+    "bloom",
+    "chameleon",
+    "chatglm-bpe",
+    "codeshell",
+    "cohere2moe",
+    "command-r",
+    "dbrx",
+    "deepseek-coder",
+    "deepseek-llm",
+    "deepseek-r1-qwen",
+    "deepseek-v3",
+    "default",
+    "exaone",
+    "exaone-moe",
+    "exaone4",
+    "f2llmv2",
+    "falcon",
+    "falcon-h1",
+    "falcon3",
+    "gemma4",
+    "gigachat",
+    "glm4",
+    "glm5",
+    "gpt-2",
+    "gpt-4o",
+    "gpt3-finnish",
+    "granite-docling",
+    "granite-embed-multi-311m",
+    "granite-embed-multi-97m",
+    "grok-2",
+    "hunyuan",
+    "hunyuan-dense",
+    "hy_v4",
+    "jais",
+    "jais-2",
+    "jina-de",
+    "jina-es",
+    "jina-v1-en",
+    "jina-v2-code",
+    "jina-v2-de",
+    "jina-v2-es",
+    "jina-v5-nano",
+    "joyai-llm",
+    "kanana2",
+    "kimi-k2",
+    "kormo",
+    "laguna",
+    "lfm2",
+    "llada-moe",
+    "llama-bpe",
+    "llama-v3",
+    "llama3",
+    "llama4",
+    "megrez",
+    "mellum",
+    "mellum2",
+    "midm-2.0",
+    "minerva-7b",
+    "minicpm5",
+    "minimax-m2",
+    "mmbert",
+    "modern-bert",
+    "mpt",
+    "olmo",
+    "phi-2",
+    "pixtral",
+    "poro-chat",
+    "qwen2",
+    "qwen35",
+    "refact",
+    "roberta-bpe",
+    "sarvam-moe",
+    "seed-coder",
+    "smaug-bpe",
+    "smollm",
+    "solar-open",
+    "spark2_5",
+    "stablelm2",
+    "starcoder",
+    "superbpe",
+    "talkie",
+    "tekken",
+    "tiny_aya",
+    "trillion",
+    "ufakzeka",
+    "viking",
+    "whitespace",
+    "youtu",
+];
+
+/// Keys of special tokens under `tokenizer.ggml.`.
+const SPECIAL: &[&str] = &[
+    "bos_token_id",
+    "eos_token_id",
+    "eot_token_id",
+    "eom_token_id",
+    "unknown_token_id",
+    "seperator_token_id",
+    "padding_token_id",
+    "mask_token_id",
+    "cls_token_id",
+    "fim_pre_token_id",
+    "fim_suf_token_id",
+    "fim_mid_token_id",
+    "fim_pad_token_id",
+    "fim_rep_token_id",
+    "fim_sep_token_id",
+    "prefix_token_id",
+    "suffix_token_id",
+    "middle_token_id",
+];
+
+/// The largest `llama_token_type`.
+const LAST_TOKEN_TYPE: i32 = 6;
+
+pub(super) fn check(file: &GgufFile, findings: &mut Findings) {
+    let metadata = file.metadata();
+    let model = match metadata.get("tokenizer.ggml.model") {
+        Some(MetadataValue::String(model)) => model.as_str(),
+        Some(other) => {
+            let message = format!("is {other} where text belongs");
+            findings.add(Rule::Tokenizer, "tokenizer.ggml.model", message);
+            return;
+        }
+        None => {
+            findings.add(Rule::Tokenizer, "tokenizer.ggml.model", "is missing");
+            return;
+        }
+    };
+    if matches!(model, "none" | "no_vocab") {
+        return;
+    }
+    if !MODELS.contains(&model) {
+        let message = format!("is {model:?}, which llama.cpp does not know");
+        findings.add(Rule::Tokenizer, "tokenizer.ggml.model", message);
+    }
+    if model == "gpt2" {
+        check_pre_tokenizer(metadata, findings);
+    }
+    let tokens = match metadata.get("tokenizer.ggml.tokens") {
+        Some(MetadataValue::Array(MetadataArray::String(tokens))) => tokens.as_slice(),
+        found => {
+            let message = match found {
+                None => "is missing",
+                Some(_) => "is no array of texts",
+            };
+            findings.add(Rule::Tokenizer, "tokenizer.ggml.tokens", message);
+            return;
+        }
+    };
+    let ids = check_distinct(tokens, findings);
+    check_counts(file, tokens.len(), findings);
+    check_special(metadata, tokens.len(), findings);
+    if model == "gpt2" {
+        check_merges(metadata, &ids, findings);
+    }
+}
+
+fn check_pre_tokenizer(metadata: &Metadata, findings: &mut Findings) {
+    let message = match metadata.get("tokenizer.ggml.pre") {
+        Some(MetadataValue::String(name)) if PRE_TOKENIZERS.contains(&name.as_str()) => return,
+        Some(MetadataValue::String(name)) => {
+            format!("is {name:?}, which llama.cpp (b11434) does not know; the file would not load")
+        }
+        Some(other) => format!("is {other} where text belongs"),
+        None => "is missing; llama.cpp would split text in a way that suits few models".to_owned(),
+    };
+    findings.add(Rule::Tokenizer, "tokenizer.ggml.pre", message);
+}
+
+/// Ids by text, without the second of two equal texts.
+fn check_distinct<'a>(tokens: &'a [String], findings: &mut Findings) -> HashMap<&'a str, usize> {
+    let mut ids = HashMap::with_capacity(tokens.len());
+    let mut duplicates = 0;
+    let mut example = None;
+    for (id, text) in tokens.iter().enumerate() {
+        // llama.cpp replaces empty texts by `[EMPTY_id]`.
+        if text.is_empty() {
+            continue;
+        }
+        match ids.entry(text.as_str()) {
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(id);
+            }
+            std::collections::hash_map::Entry::Occupied(entry) => {
+                duplicates += 1;
+                example.get_or_insert((text, *entry.get(), id));
+            }
+        }
+    }
+    if let Some((text, first, second)) = example {
+        findings.add(
+            Rule::Tokenizer,
+            "tokenizer.ggml.tokens",
+            format!(
+                "has {text:?} at {first} and again at {second} ({duplicates} duplicates in all); llama.cpp aborts on that"
+            ),
+        );
+    }
+    ids
+}
+
+fn check_counts(file: &GgufFile, tokens: usize, findings: &mut Findings) {
+    let metadata = file.metadata();
+    if let Some(embedding) = file.tensor("token_embd.weight") {
+        let rows = embedding.info.dimensions.get(1).copied().unwrap_or(1);
+        if rows != tokens as u64 {
+            let message = format!("has {tokens} texts, but the embedding has {rows} rows");
+            findings.add(Rule::Tokenizer, "tokenizer.ggml.tokens", message);
+        }
+    }
+    if let Some(value) = metadata.get("tokenizer.ggml.scores") {
+        let key = "tokenizer.ggml.scores";
+        match value {
+            MetadataValue::Array(MetadataArray::F32(scores)) => {
+                check_length(key, scores.len(), tokens, findings);
+                if let Some(at) = scores.iter().position(|score| score.is_nan()) {
+                    let message = format!("holds a NaN, for token {at}");
+                    findings.add(Rule::Tokenizer, key, message);
+                }
+            }
+            MetadataValue::Array(MetadataArray::I32(scores)) => {
+                check_length(key, scores.len(), tokens, findings);
+            }
+            _ => findings.add(Rule::Tokenizer, key, "is no array of 32-bit floats"),
+        }
+    }
+    if let Some(value) = metadata.get("tokenizer.ggml.token_type") {
+        let key = "tokenizer.ggml.token_type";
+        match value {
+            MetadataValue::Array(MetadataArray::I32(types)) => {
+                check_length(key, types.len(), tokens, findings);
+                let unknown = |kind: &i32| !(0..=LAST_TOKEN_TYPE).contains(kind);
+                if let Some(at) = types.iter().position(unknown) {
+                    let message =
+                        format!("is {} for token {at}, which is no token type", types[at]);
+                    findings.add(Rule::Tokenizer, key, message);
+                }
+            }
+            _ => findings.add(Rule::Tokenizer, key, "is no array of 32-bit integers"),
+        }
+    }
+}
+
+fn check_length(key: &str, found: usize, tokens: usize, findings: &mut Findings) {
+    if found != tokens {
+        let message = format!("has {found} entries for {tokens} tokens");
+        findings.add(Rule::Tokenizer, key, message);
+    }
+}
+
+fn check_special(metadata: &Metadata, tokens: usize, findings: &mut Findings) {
+    for name in SPECIAL {
+        let key = format!("tokenizer.ggml.{name}");
+        match metadata.get(&key) {
+            Some(&MetadataValue::U32(id)) if (id as usize) < tokens => {}
+            Some(&MetadataValue::U32(id)) => {
+                let message = format!("is {id}, but there are {tokens} tokens");
+                findings.add(Rule::Tokenizer, key, message);
+            }
+            Some(other) => {
+                let message = format!("is {other} where a 32-bit unsigned integer belongs");
+                findings.add(Rule::Tokenizer, key, message);
+            }
+            None if *name == "eos_token_id" => {
+                let message = "is missing; llama.cpp would take another token for the end of text";
+                findings.add(Rule::Tokenizer, key, message);
+            }
+            None => {}
+        }
+    }
+    for name in [
+        "add_bos_token",
+        "add_eos_token",
+        "add_sep_token",
+        "add_space_prefix",
+    ] {
+        let key = format!("tokenizer.ggml.{name}");
+        if let Some(other) = metadata.get(&key)
+            && !matches!(other, MetadataValue::Bool(_))
+        {
+            let message = format!("is {other} where true or false belongs");
+            findings.add(Rule::Tokenizer, key, message);
+        }
+    }
+}
+
+fn check_merges(metadata: &Metadata, ids: &HashMap<&str, usize>, findings: &mut Findings) {
+    let key = "tokenizer.ggml.merges";
+    let merges = match metadata.get(key) {
+        Some(MetadataValue::Array(MetadataArray::String(merges))) => merges,
+        None if metadata.string("tokenizer.ggml.pre") == Some("kimi-k2") => return,
+        None => {
+            findings.add(Rule::Tokenizer, key, "is missing");
+            return;
+        }
+        Some(_) => {
+            findings.add(Rule::Tokenizer, key, "is no array of texts");
+            return;
+        }
+    };
+    // llama.cpp splits at the first space after the first character.
+    let halves = |merge: &str| {
+        let at = merge.char_indices().skip(1).find(|&(_, c)| c == ' ')?.0;
+        let (left, right) = (&merge[..at], &merge[at + 1..]);
+        (!right.is_empty()).then(|| (left.to_owned(), right.to_owned()))
+    };
+    let mut seen = HashSet::with_capacity(merges.len());
+    let mut wrong = Vec::new();
+    for (rank, merge) in merges.iter().enumerate() {
+        let complaint = match halves(merge) {
+            None => "is no pair of texts with a space between",
+            Some((left, right)) => {
+                let known = |text: &str| ids.contains_key(text);
+                if !known(&left) || !known(&right) || !known(&format!("{left}{right}")) {
+                    "joins or makes a text that is no token"
+                } else if !seen.insert(merge.as_str()) {
+                    "appears twice"
+                } else {
+                    continue;
+                }
+            }
+        };
+        wrong.push((rank, merge, complaint));
+    }
+    if let Some((rank, merge, complaint)) = wrong.first() {
+        findings.add(
+            Rule::Tokenizer,
+            key,
+            format!(
+                "has {merge:?} at {rank}, which {complaint} ({} such merges in all)",
+                wrong.len()
+            ),
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! `t81-gguf check FILE...`
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+use t81_gguf::{CheckReport, GgufError, check};
+
+use super::{Outcome, one_line, printable};
+
+/// A file that could not be read, as diff(1) says it.
+const UNREADABLE: u8 = 2;
+
+pub(crate) fn run(files: &[PathBuf], as_json: bool) -> Outcome {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut reports = Vec::new();
+    let (mut unclean, mut unread) = (false, false);
+    for file in files {
+        let checked = check(file);
+        match &checked {
+            Ok(report) => unclean |= !report.is_clean(),
+            Err(error) => {
+                unread = true;
+                eprintln!("error: {}", one_line(error));
+            }
+        }
+        if as_json {
+            reports.push(to_json(file, &checked));
+        } else if let Ok(report) = &checked {
+            print(file, report, &mut out)?;
+        }
+    }
+    if as_json {
+        serde_json::to_writer_pretty(&mut out, &reports)?;
+        writeln!(out)?;
+    }
+    out.flush()?;
+    Ok(if unread {
+        ExitCode::from(UNREADABLE)
+    } else if unclean {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn print(file: &Path, report: &CheckReport, out: &mut impl Write) -> io::Result<()> {
+    let shown = file.display();
+    for problem in &report.problems {
+        let line = problem.to_string().replace('\n', " ");
+        writeln!(out, "{shown}: {}", printable(&line))?;
+    }
+    if report.problems.is_empty() {
+        let architecture = report.architecture.as_deref().unwrap_or_default();
+        let known = if report.known {
+            ""
+        } else {
+            "; its tensors and their shapes were not checked, as this architecture has no table here"
+        };
+        writeln!(
+            out,
+            "{shown}: ok, {} tensors, architecture {}{known}",
+            report.tensors,
+            printable(architecture)
+        )
+    } else {
+        writeln!(out, "{shown}: {} problems", report.problems.len())
+    }
+}
+
+fn to_json(file: &Path, checked: &Result<CheckReport, GgufError>) -> Value {
+    let file = file.display().to_string();
+    match checked {
+        Ok(report) => {
+            let problems: Vec<Value> = report
+                .problems
+                .iter()
+                .map(|problem| {
+                    json!({
+                        "rule": problem.rule.name(),
+                        "subject": problem.subject,
+                        "message": problem.message,
+                    })
+                })
+                .collect();
+            json!({
+                "file": file,
+                "ok": report.is_clean(),
+                "architecture": report.architecture,
+                "architecture_known": report.known,
+                "tensors": report.tensors,
+                "problems": problems,
+            })
+        }
+        Err(error) => json!({"file": file, "ok": false, "error": one_line(error)}),
+    }
+}

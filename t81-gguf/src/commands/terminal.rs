@@ -1,0 +1,88 @@
+//! The progress bar, and Ctrl-C.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::process::{self, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use t81_gguf::{ExportProgress, ExportSummary, GgufError};
+
+use super::Outcome;
+
+/// As shells report a program that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
+/// The terminal of a command that writes a file.
+pub(crate) struct Terminal {
+    bar: ProgressBar,
+    interrupted: Arc<AtomicBool>,
+    quiet: bool,
+}
+
+impl Terminal {
+    /// Installs the handler: the first Ctrl-C stops before the next tensor, so that the temporary file is removed; a
+    /// second one ends the program at once.
+    pub(crate) fn new(quiet: bool) -> Result<Self, ctrlc::Error> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&interrupted);
+        ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::SeqCst) {
+                process::exit(INTERRUPTED.into());
+            }
+        })?;
+        // Indicatif hides a bar by itself where standard error is no terminal.
+        let target = if quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {wide_msg}");
+        Ok(Self {
+            bar: style
+                .map(|style| bar.clone().with_style(style))
+                .unwrap_or(bar),
+            interrupted,
+            quiet,
+        })
+    }
+
+    /// Shows how far the work has come; breaks off after Ctrl-C.
+    pub(crate) fn report(&self, progress: &ExportProgress<'_>) -> ControlFlow<()> {
+        self.bar.set_length(progress.bytes_total);
+        self.bar.set_position(progress.bytes_done);
+        self.bar.set_message(progress.tensor.to_owned());
+        if self.interrupted.load(Ordering::SeqCst) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    /// Prints what was written, and `remark` below it.
+    pub(crate) fn conclude(
+        self,
+        written: Result<ExportSummary, Box<dyn Error>>,
+        remark: Option<&str>,
+    ) -> Outcome {
+        self.bar.finish_and_clear();
+        let summary = match written {
+            Err(error) if matches!(error.downcast_ref(), Some(GgufError::Interrupted)) => {
+                eprintln!("error: {error}");
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
+            other => other?,
+        };
+        if !self.quiet {
+            let mut out = io::stdout().lock();
+            writeln!(out, "{summary}")?;
+            if let Some(remark) = remark {
+                writeln!(out, "note: {remark}")?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

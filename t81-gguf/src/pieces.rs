@@ -1,0 +1,62 @@
+//! A tensor of a file, some rows at a time.
+
+use rayon::prelude::*;
+
+use crate::error::GgufError;
+use crate::reader::GgufTensor;
+
+/// Elements in memory at a time, but for a longer row.
+pub(crate) const PIECE: usize = 1 << 22;
+
+/// First row and number of rows of each piece.
+pub(crate) fn pieces(
+    tensor: &GgufTensor<'_>,
+    elements: usize,
+) -> impl Iterator<Item = (u64, usize)> + use<> {
+    let rows = tensor.rows();
+    let step = (elements as u64 / tensor.info.columns()).clamp(1, rows);
+    (0..rows)
+        .step_by(step as usize)
+        .map(move |first| (first, step.min(rows - first) as usize))
+}
+
+/// Calls `take` with the first row and the floats of each piece.
+pub(crate) fn float_pieces(
+    tensor: &GgufTensor<'_>,
+    mut take: impl FnMut(u64, &[f32]) -> Result<(), GgufError>,
+) -> Result<(), GgufError> {
+    let columns = tensor.info.columns() as usize;
+    let mut values = Vec::new();
+    for (first, rows) in pieces(tensor, PIECE) {
+        values.resize(rows * columns, 0.0);
+        tensor.read_rows(first, &mut values)?;
+        take(first, &values)?;
+    }
+    Ok(())
+}
+
+/// The largest magnitude of a tensor.
+///
+/// # Errors
+///
+/// [`GgufError::NonFinite`] for the first value that is infinite or undefined.
+pub(crate) fn largest(tensor: &GgufTensor<'_>) -> Result<f32, GgufError> {
+    let mut largest = 0.0f32;
+    let columns = tensor.info.columns() as usize;
+    float_pieces(tensor, |first, values| {
+        if let Some(at) = values.par_iter().position_first(|value| !value.is_finite()) {
+            return Err(GgufError::NonFinite {
+                tensor: tensor.info.name.clone(),
+                element: first as usize * columns + at,
+                value: values[at],
+            });
+        }
+        let of_piece = values
+            .par_iter()
+            .map(|value| value.abs())
+            .reduce(|| 0.0, f32::max);
+        largest = largest.max(of_piece);
+        Ok(())
+    })?;
+    Ok(largest)
+}
