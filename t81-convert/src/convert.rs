@@ -93,7 +93,10 @@ pub fn convert_with_progress(
     let mut metadata = T81Metadata::new(
         "t81-convert",
         env!("CARGO_PKG_VERSION"),
-        source.display().to_string(),
+        options
+            .source_name
+            .clone()
+            .unwrap_or_else(|| source.display().to_string()),
         quantizer.clone(),
         checkpoint.config().model_type,
     );

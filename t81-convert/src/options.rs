@@ -32,6 +32,8 @@ pub struct ConvertOptions {
     pub overwrite: bool,
     /// Whether the result is read again before it gets its name: every code, scale and float must be what the source gives.
     pub validate: bool,
+    /// What the metadata of the result calls the source, such as an id of the Hugging Face Hub; none is its path.
+    pub source_name: Option<String>,
 }
 
 impl Default for ConvertOptions {
@@ -50,6 +52,7 @@ impl Default for ConvertOptions {
             format: OutputFormat::Packed,
             overwrite: false,
             validate: false,
+            source_name: None,
         }
     }
 }

@@ -234,6 +234,11 @@ pub enum HubError {
 }
 
 impl HubError {
+    /// Whether a download was stopped by whoever watched it, which is no failure.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Remote(RemoteError::Interrupted))
+    }
+
     /// Shorthand for `map_err` on file operations.
     pub(crate) fn io<'a>(
         action: &'static str,

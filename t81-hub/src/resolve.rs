@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{DownloadProgress, HubClient, HubError, RepoId};
+use crate::{DownloadProgress, HubClient, HubError, RepoId, TerminalDownloads};
 
 /// What ends a file's name, never an id.
 const FILE_EXTENSIONS: &[&str] = &[
@@ -26,6 +26,20 @@ pub struct ResolveOptions {
     pub revision: Option<String>,
     /// Who hears of downloads and may stop them.
     pub progress: Option<Arc<dyn DownloadProgress>>,
+}
+
+impl ResolveOptions {
+    /// As a command line resolves: downloads are shown on standard error unless `quiet`, and stop when `cancelled` says so.
+    pub fn for_terminal(
+        revision: Option<String>,
+        quiet: bool,
+        cancelled: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            revision,
+            progress: Some(Arc::new(TerminalDownloads::new(quiet, cancelled))),
+        }
+    }
 }
 
 impl fmt::Debug for ResolveOptions {

@@ -14,10 +14,13 @@ use t81_hub::{Dtype, OutputFormat};
 #[derive(Debug, Parser)]
 #[command(name = "t81-convert", version)]
 pub(crate) struct Arguments {
-    /// Directory of the checkpoint: config.json, safetensors and tokenizer files
+    /// The checkpoint: a directory with config.json, safetensors and tokenizer files, or an id of the Hugging Face Hub
     pub(crate) source: PathBuf,
     /// The t81 directory to write
     pub(crate) out: PathBuf,
+    /// Branch, tag or commit of a model of the Hugging Face Hub [default: main]
+    #[arg(long)]
+    pub(crate) revision: Option<String>,
     /// Weights below this fraction of their group's reference magnitude become 0; from 0 to 1
     #[arg(long, default_value_t = 0.45, value_parser = threshold)]
     threshold: f32,
@@ -105,6 +108,16 @@ impl Arguments {
             format: self.format,
             overwrite: self.overwrite,
             validate: self.validate,
+            source_name: Some(self.source_name()),
+        }
+    }
+
+    /// The source as the user knows it, not where the cache has it.
+    fn source_name(&self) -> String {
+        let source = self.source.display();
+        match &self.revision {
+            Some(revision) => format!("{source}@{revision}"),
+            None => source.to_string(),
         }
     }
 

@@ -12,6 +12,8 @@ use t81_hub::HubError;
 pub(crate) enum Failure {
     /// Ctrl-C or another request to end.
     Interrupted,
+    /// The same while a model was being downloaded.
+    DownloadInterrupted(HubError),
     /// Anything else.
     Error(Box<dyn Error>),
 }
@@ -23,6 +25,10 @@ impl Failure {
             Failure::Interrupted => {
                 eprintln!("interrupted; the unfinished output was removed");
                 // As shells report a program that SIGINT ended.
+                ExitCode::from(130)
+            }
+            Failure::DownloadInterrupted(error) => {
+                eprintln!("{error}");
                 ExitCode::from(130)
             }
             Failure::Error(error) => {
@@ -58,7 +64,11 @@ impl From<GgufError> for Failure {
 
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {
-        Failure::Error(Box::new(error))
+        if error.is_interruption() {
+            Failure::DownloadInterrupted(error)
+        } else {
+            Failure::Error(Box::new(error))
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use t81_convert::convert_with_progress;
 use t81_gguf::{ExportOptions, ExportType, check_output, export_t81_with_progress};
-use t81_hub::{ResolveOptions, T81Directory, Tokenizer, resolve};
+use t81_hub::{T81Directory, Tokenizer, resolve};
 
 pub(crate) use arguments::Arguments;
 use failure::Failure;
@@ -21,9 +21,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         check_export(arguments, gguf)?;
     }
     let mut terminal = Terminal::new(arguments.quiet)?;
+    let downloads = terminal.downloads(arguments.revision.clone());
+    let source = resolve(&arguments.source, &downloads)?;
+    if arguments.output_gguf.is_some() {
+        Tokenizer::open(&source)?;
+    }
     let options = arguments.options();
-    let converted =
-        convert_with_progress(&arguments.source, &arguments.out, &options, &mut terminal);
+    let converted = convert_with_progress(&source, &arguments.out, &options, &mut terminal);
     terminal.finish();
     let report = converted?;
     if !arguments.quiet {
@@ -59,7 +63,6 @@ fn check_export(arguments: &Arguments, gguf: &Path) -> Result<(), Failure> {
     if gguf.parent() != Some(&arguments.out) {
         check_output(gguf, arguments.overwrite)?;
     }
-    Tokenizer::open(resolve(&arguments.source, &ResolveOptions::default())?)?;
     Ok(())
 }
 

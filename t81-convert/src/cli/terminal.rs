@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use t81_convert::Progress;
 use t81_gguf::ExportProgress;
+use t81_hub::ResolveOptions;
 
 use super::failure::Failure;
 
 /// A progress bar on standard error (hidden where that is no terminal) and a flag that Ctrl-C sets.
 pub(crate) struct Terminal {
     bar: ProgressBar,
+    quiet: bool,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -39,8 +41,16 @@ impl Terminal {
             bar: style
                 .map(|style| bar.clone().with_style(style))
                 .unwrap_or(bar),
+            quiet,
             interrupted,
         })
+    }
+
+    /// How a model is fetched from the Hub: with bars of its own, until Ctrl-C.
+    pub(crate) fn downloads(&self, revision: Option<String>) -> ResolveOptions {
+        let interrupted = Arc::clone(&self.interrupted);
+        let cancelled = move || interrupted.load(Ordering::SeqCst);
+        ResolveOptions::for_terminal(revision, self.quiet, cancelled)
     }
 
     /// Takes the bar off the screen.

@@ -231,8 +231,8 @@ fn failures_are_one_line_and_a_cause_and_change_nothing() {
     let before = names(place.path());
     let table: &[(&[&str], &str)] = &[
         (
-            &["owner/model", "out"],
-            "error: directory `owner/model` was not found",
+            &["./owner/model", "out"],
+            "error: directory `./owner/model` was not found",
         ),
         (&["pickled", "out"], "convert it once: python -c"),
         (
