@@ -1,6 +1,6 @@
 //! Flags and their meaning.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use regex::Regex;
@@ -97,9 +97,12 @@ pub(crate) struct ExportArguments {
         conflicts_with_all = ["from_hf", "from_gguf"]
     )]
     pub(crate) from_t81: Option<PathBuf>,
-    /// A Hugging Face checkpoint to make ternary on the way
-    #[arg(long, value_name = "DIR", conflicts_with = "from_gguf")]
+    /// A Hugging Face checkpoint to make ternary on the way: an id of the Hugging Face Hub, or a directory
+    #[arg(long, value_name = "MODEL", conflicts_with = "from_gguf")]
     pub(crate) from_hf: Option<PathBuf>,
+    /// Branch, tag or commit of a model of the Hugging Face Hub [default: main]
+    #[arg(long, requires = "from_hf")]
+    pub(crate) revision: Option<String>,
     /// A GGUF file to make ternary, its metadata kept: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K; matrices
     /// that are ternary already keep their codes and scales
     #[arg(long, value_name = "IN")]
@@ -159,6 +162,15 @@ pub(crate) struct ExportArguments {
 }
 
 impl ExportArguments {
+    /// The source as the user knows it, not where the cache has it.
+    pub(crate) fn source_name(&self, source: &Path) -> String {
+        let source = source.display();
+        match &self.revision {
+            Some(revision) => format!("{source}@{revision}"),
+            None => source.to_string(),
+        }
+    }
+
     pub(crate) fn options(&self) -> ExportOptions {
         let options = ExportOptions {
             quant: self.quant,

@@ -1,4 +1,4 @@
-//! `t81-gguf OUT --from-t81 DIR`, `t81-gguf OUT --from-hf DIR` and `t81-gguf OUT --from-gguf IN`
+//! `t81-gguf OUT --from-t81 DIR`, `t81-gguf OUT --from-hf MODEL` and `t81-gguf OUT --from-gguf IN`
 
 use std::error::Error;
 use std::path::Path;
@@ -7,7 +7,7 @@ use t81_gguf::{
     ExportProgress, ExportSummary, GgufFile, check_output, export_checkpoint,
     export_t81_with_progress, repack,
 };
-use t81_hub::{Checkpoint, T81Directory};
+use t81_hub::{Checkpoint, T81Directory, resolve};
 
 use super::Outcome;
 use super::terminal::Terminal;
@@ -59,11 +59,12 @@ fn from_checkpoint(
     path: &Path,
     terminal: &Terminal,
 ) -> Result<ExportSummary, Box<dyn Error>> {
-    let checkpoint = Checkpoint::open(path)?;
+    let directory = resolve(path, &terminal.downloads(arguments.revision.clone()))?;
+    let checkpoint = Checkpoint::open(directory)?;
     let mut report = |progress: &ExportProgress<'_>| terminal.report(progress);
     Ok(export_checkpoint(
         &checkpoint,
-        &path.display().to_string(),
+        &arguments.source_name(path),
         &arguments.output,
         &arguments.quantize_options(),
         &arguments.options(),

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use t81_gguf::{ExportProgress, ExportSummary, GgufError};
+use t81_hub::{HubError, ResolveOptions};
 
 use super::Outcome;
 
@@ -50,6 +51,13 @@ impl Terminal {
         })
     }
 
+    /// How a model is fetched from the Hub: with bars of its own, until Ctrl-C.
+    pub(crate) fn downloads(&self, revision: Option<String>) -> ResolveOptions {
+        let interrupted = Arc::clone(&self.interrupted);
+        let cancelled = move || interrupted.load(Ordering::SeqCst);
+        ResolveOptions::for_terminal(revision, self.quiet, cancelled)
+    }
+
     /// Shows how far the work has come; breaks off after Ctrl-C.
     pub(crate) fn report(&self, progress: &ExportProgress<'_>) -> ControlFlow<()> {
         self.bar.set_length(progress.bytes_total);
@@ -70,7 +78,7 @@ impl Terminal {
     ) -> Outcome {
         self.bar.finish_and_clear();
         let summary = match written {
-            Err(error) if matches!(error.downcast_ref(), Some(GgufError::Interrupted)) => {
+            Err(error) if is_interruption(&*error) => {
                 eprintln!("error: {error}");
                 return Ok(ExitCode::from(INTERRUPTED));
             }
@@ -85,4 +93,12 @@ impl Terminal {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Whether Ctrl-C is all that went wrong, during a download or later.
+fn is_interruption(error: &(dyn Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(GgufError::Interrupted))
+        || error
+            .downcast_ref::<HubError>()
+            .is_some_and(HubError::is_interruption)
 }
