@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use regex::Regex;
 use t81_core::{Granularity, Reference, ScaleRule};
 use t81_gguf::{EmbeddingType, ExportOptions, ExportType, FloatType, Profile, QuantizeOptions};
@@ -13,7 +13,8 @@ use t81_gguf::{EmbeddingType, ExportOptions, ExportType, FloatType, Profile, Qua
     name = "t81-gguf",
     version,
     args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true
+    subcommand_negates_reqs = true,
+    group = ArgGroup::new("source").args(["from_t81", "from_hf", "from_gguf"]).required(true)
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -90,15 +91,10 @@ pub(crate) struct ExportArguments {
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
     /// The t81 directory to export, as written by t81-convert and t81-qat
-    #[arg(
-        long,
-        value_name = "DIR",
-        required_unless_present_any = ["from_hf", "from_gguf"],
-        conflicts_with_all = ["from_hf", "from_gguf"]
-    )]
+    #[arg(long, value_name = "DIR")]
     pub(crate) from_t81: Option<PathBuf>,
     /// A Hugging Face checkpoint to make ternary on the way: an id of the Hugging Face Hub, or a directory
-    #[arg(long, value_name = "MODEL", conflicts_with = "from_gguf")]
+    #[arg(long, value_name = "MODEL")]
     pub(crate) from_hf: Option<PathBuf>,
     /// Branch, tag or commit of a model of the Hugging Face Hub [default: main]
     #[arg(long, requires = "from_hf")]

@@ -82,11 +82,15 @@ impl GgufWriter {
             next: 0,
             broken: None,
         };
-        let header = encode_header(metadata, &writer.tensors, alignment);
+        let header = encode_header(metadata, &writer.tensors);
         writer
             .out
             .write_all(&header)
             .map_err(|source| GgufError::io("write", path, source))?;
+        // Without a tensor there is nothing to align, and the alignment may be a gigabyte.
+        if !writer.tensors.is_empty() {
+            writer.pad(header.len() as u64)?;
+        }
         Ok(writer)
     }
 
@@ -408,7 +412,7 @@ fn lay_out(plan: &[TensorPlan], alignment: u64) -> Result<Vec<TensorInfo>, Forma
     Ok(tensors)
 }
 
-fn encode_header(metadata: &Metadata, tensors: &[TensorInfo], alignment: u64) -> Vec<u8> {
+fn encode_header(metadata: &Metadata, tensors: &[TensorInfo]) -> Vec<u8> {
     let mut header = Vec::new();
     header.extend_from_slice(&MAGIC);
     header.extend_from_slice(&VERSION.to_le_bytes());
@@ -428,7 +432,5 @@ fn encode_header(metadata: &Metadata, tensors: &[TensorInfo], alignment: u64) ->
         header.extend_from_slice(&info.tensor_type.id().to_le_bytes());
         header.extend_from_slice(&info.offset.to_le_bytes());
     }
-    let padded = (header.len() as u64).next_multiple_of(alignment) as usize;
-    header.resize(padded, 0);
     header
 }
