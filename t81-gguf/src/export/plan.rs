@@ -163,6 +163,7 @@ pub(super) fn plan(
         source: reason,
     })?;
     notes.extend(remarks);
+    notes.extend(tokenizer::avoid_misleading_name(&mut metadata));
     Ok(Plan {
         metadata,
         tensors,

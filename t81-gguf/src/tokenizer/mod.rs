@@ -1,5 +1,6 @@
 //! The tokenizer of a model as GGUF metadata.
 
+mod name;
 mod pre_tokenizer;
 mod sentence_piece;
 mod special;
@@ -11,6 +12,8 @@ use t81_hub::{ModelConfig, Tokenizer, TokenizerKind};
 use thiserror::Error;
 
 use crate::metadata::Metadata;
+
+pub(crate) use name::avoid_misleading_name;
 
 /// Why llama.cpp could not tokenize as a model's tokenizer.json does.
 #[derive(Debug, Error, Clone, PartialEq)]
@@ -204,6 +207,7 @@ impl Style {
             };
         }
         let mut space_prefix = false;
+        let no_spaces = normalizers.iter().any(|step| replaces_space(step));
         for step in normalizers {
             match step_type(step) {
                 Some("Prepend") if step.get("prepend").and_then(Value::as_str) == Some("▁") => {
@@ -214,6 +218,10 @@ impl Style {
             }
         }
         for step in flatten(tokenizer.pre_tokenizer.as_ref(), "pretokenizers") {
+            // Gemma's: without a space left to split at, it does nothing.
+            if no_spaces && splits_at_space(step) {
+                continue;
+            }
             if step_type(step) != Some("Metaspace") {
                 return Err(TokenizerError::UnknownPreTokenizer {
                     description: step.to_string(),
@@ -253,6 +261,11 @@ fn flatten<'a>(component: Option<&'a Value>, members: &str) -> Vec<&'a Value> {
 
 fn step_type(step: &Value) -> Option<&str> {
     step.get("type").and_then(Value::as_str)
+}
+
+fn splits_at_space(step: &Value) -> bool {
+    step_type(step) == Some("Split")
+        && step.pointer("/pattern/String").and_then(Value::as_str) == Some(" ")
 }
 
 fn replaces_space(step: &Value) -> bool {

@@ -1,5 +1,6 @@
 //! Behaviour of the crate on real directories.
 
+mod architectures;
 mod checkpoint;
 mod config;
 #[path = "../hub_server/mod.rs"]
