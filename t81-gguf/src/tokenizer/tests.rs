@@ -135,6 +135,23 @@ fn metaspace_tells_the_space_prefix() {
 }
 
 #[test]
+fn a_split_at_spaces_that_are_gone_is_none() {
+    let settings = json!({"bos_token": "<s>", "eos_token": "</s>"});
+    let mut tokenizer = sentence_piece();
+    tokenizer["normalizer"] =
+        json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
+    tokenizer["pre_tokenizer"] = json!({"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": false});
+    let (metadata, _) = describe_files(&tokenizer, &settings, 267, json!({})).unwrap();
+    assert_eq!(
+        flag(&metadata, "tokenizer.ggml.add_space_prefix"),
+        Some(false)
+    );
+    tokenizer["normalizer"] = Value::Null;
+    let error = describe_files(&tokenizer, &settings, 267, json!({})).unwrap_err();
+    assert!(error.to_string().contains("Split"), "{error}");
+}
+
+#[test]
 fn merges_that_llama_cpp_would_make_on_its_own_are_remarked_on() {
     let mut tokenizer = sentence_piece();
     tokenizer["model"]["vocab"]["▁th"] = json!(267);
