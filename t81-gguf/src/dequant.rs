@@ -118,7 +118,9 @@ pub fn dequant(
         |planned| (&planned.source.info.name, planned.bytes),
         |planned, sink| {
             if planned.tensor_type == planned.source.info.tensor_type {
-                return sink.write(planned.source.bytes);
+                sink.write(planned.source.bytes)?;
+                planned.source.release();
+                return Ok(());
             }
             float_pieces(&planned.source, |_, values| {
                 write_floats(values, planned.tensor_type, sink)

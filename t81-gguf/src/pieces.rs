@@ -31,6 +31,7 @@ pub(crate) fn float_pieces(
         values.resize(rows * columns, 0.0);
         tensor.read_rows(first, &mut values)?;
         take(first, &values)?;
+        tensor.release();
     }
     Ok(())
 }

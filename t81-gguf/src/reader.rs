@@ -109,6 +109,8 @@ impl GgufFile {
         GgufTensor {
             info,
             bytes: &self.map[start..start + info.bytes as usize],
+            map: &self.map,
+            start,
         }
     }
 }
@@ -127,6 +129,8 @@ pub struct GgufTensor<'a> {
     pub info: &'a TensorInfo,
     /// The stored bytes, without padding.
     pub bytes: &'a [u8],
+    map: &'a Mmap,
+    start: usize,
 }
 
 impl GgufTensor<'_> {
@@ -187,6 +191,24 @@ impl GgufTensor<'_> {
             .decode(self.bytes, rows, columns)
             .map(Some)
             .map_err(|source| self.codec_error(source))
+    }
+
+    /// Takes the tensor's mapped pages out of the process' memory; they come back from the file when they are read again.
+    #[allow(unsafe_code)]
+    pub(crate) fn release(&self) {
+        #[cfg(unix)]
+        {
+            // SAFETY: the map is read-only and backed by a file, so the pages hold nothing that the file does not: after
+            // this advice a read faults the same bytes in again, and references into the map see no change. (The advice
+            // is dangerous for maps that were written to, whose changes it discards.)
+            let _ = unsafe {
+                self.map.unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    self.start,
+                    self.bytes.len(),
+                )
+            };
+        }
     }
 
     /// How many codes of a ternary tensor are 0, `None` for a tensor of another type. Reads the whole tensor.

@@ -35,6 +35,7 @@ pub(crate) fn validate<T>(
         if !sink.is_complete() {
             return Err(differs(&written, written.info.elements()));
         }
+        written.release();
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ fn assert_one(problems: &[Problem], rule: Rule, subject: &str, text: &str) {
 
 #[test]
 fn exported_files_are_clean_in_every_type() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     for name in ["TQ1_0", "TQ2_0", "Q2_0", "F16", "F32"] {
         let file = exported(&TinyModel::default(), directory.path(), "model.gguf", name);
         let report = check(file.path()).unwrap();
@@ -50,7 +50,7 @@ fn exported_files_are_clean_in_every_type() {
         assert_eq!(report.architecture.as_deref(), Some("llama"));
         assert_eq!(report.tensors, 20);
     }
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let model = TinyModel {
         bias: true,
         tied: false,
@@ -66,7 +66,7 @@ fn exported_files_are_clean_in_every_type() {
 
 #[test]
 fn a_file_that_is_no_gguf_has_one_problem_and_a_missing_one_is_an_error() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let path = directory.path().join("bad.gguf");
     std::fs::write(&path, "GGUF").unwrap();
     let report = check(&path).unwrap();
@@ -84,7 +84,7 @@ fn a_file_that_is_no_gguf_has_one_problem_and_a_missing_one_is_an_error() {
 
 #[test]
 fn hyper_parameters_are_required_and_typed() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     for key in [
         "llama.context_length",
         "llama.attention.layer_norm_rms_epsilon",
@@ -162,7 +162,7 @@ fn hyper_parameters_are_required_and_typed() {
 
 #[test]
 fn tensors_are_those_of_the_architecture_in_their_shapes() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let name = "blk.1.ffn_down.weight";
     let problems = problems_with(directory.path(), |mut contents| {
         contents.tensors.retain(|(plan, _)| plan.name != name);
@@ -213,7 +213,7 @@ fn tensors_are_those_of_the_architecture_in_their_shapes() {
 
 #[test]
 fn every_value_is_looked_at() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     for (name, offset, bytes) in [
         ("output_norm.weight", 4 * 255, &f32::NAN.to_le_bytes()[..]),
         ("blk.0.ffn_norm.weight", 0, &f32::INFINITY.to_le_bytes()),
@@ -238,7 +238,7 @@ fn every_value_is_looked_at() {
 
 #[test]
 fn ternary_blocks_are_canonical() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let name = "blk.0.ffn_up.weight";
     for (quant, block_bytes, scale_at, code_at) in [
         ("TQ1_0", 54, 52, 3),
@@ -296,7 +296,7 @@ fn ternary_blocks_are_canonical() {
 
 #[test]
 fn the_tokenizer_is_what_llama_cpp_reads() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let with = |key: &str, value: MetadataValue| {
         problems_with(directory.path(), |mut contents| {
             contents.metadata.set(key, value);
@@ -412,7 +412,7 @@ fn the_tokenizer_is_what_llama_cpp_reads() {
 
 #[test]
 fn data_lies_in_order_and_the_file_ends_with_it() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let file = exported(
         &TinyModel::default(),
         directory.path(),

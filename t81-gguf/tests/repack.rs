@@ -20,7 +20,7 @@ fn repacked(
     quantize: &QuantizeOptions,
     options: &ExportOptions,
 ) -> Result<(ExportSummary, GgufFile, tempfile::TempDir), GgufError> {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let output = directory.path().join("out.gguf");
     let summary = repack(source, &output, quantize, options, &mut |_| {
         ControlFlow::Continue(())
@@ -48,7 +48,7 @@ fn floats_that_are_ternary_become_the_very_blocks_that_a_direct_export_writes() 
         (TinyModel::default(), &["TQ1_0", "TQ2_0", "Q2_0"][..]),
         (TinyModel::narrow(), &["Q2_0"]),
     ] {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = rewrite::directory();
         for float in ["F32", "F16"] {
             let source = exported(&model, directory.path(), &format!("{float}.gguf"), float);
             for name in types {
@@ -74,7 +74,7 @@ fn floats_that_are_ternary_become_the_very_blocks_that_a_direct_export_writes() 
 
 #[test]
 fn quantized_matrices_become_what_the_quantizer_makes_of_their_floats() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let source = float_file(directory.path());
     let mut contents = Contents::of(&source);
     let name = "blk.1.ffn_down.weight";
@@ -103,6 +103,10 @@ fn quantized_matrices_become_what_the_quantizer_makes_of_their_floats() {
         };
         for format in BlockFormat::ALL {
             let group = Granularity::group(format.block_len()).unwrap();
+            let options = ExportOptions {
+                validate: false,
+                ..quant(&format.to_string())
+            };
             for (quantize, granularity, threshold) in [
                 (&QuantizeOptions::default(), group, 0.45),
                 (&whole, Granularity::Tensor, 0.7),
@@ -111,8 +115,7 @@ fn quantized_matrices_become_what_the_quantizer_makes_of_their_floats() {
                 let expected = quantizer
                     .quantize(&floats, 256, 512, Layout::OutIn)
                     .unwrap();
-                let (_, file, _directory) =
-                    repacked(&source, quantize, &quant(&format.to_string())).unwrap();
+                let (_, file, _directory) = repacked(&source, quantize, &options).unwrap();
                 let written = file.tensor(name).unwrap();
                 assert_eq!(written.info.tensor_type, format.into());
                 let same = written.bytes == format.encode(&expected).unwrap();
@@ -124,7 +127,7 @@ fn quantized_matrices_become_what_the_quantizer_makes_of_their_floats() {
 
 #[test]
 fn ternary_blocks_keep_their_codes_and_scales_from_type_to_type() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let names = ["TQ1_0", "TQ2_0", "Q2_0"];
     let files: Vec<GgufFile> = names
         .iter()
@@ -155,7 +158,7 @@ fn ternary_blocks_keep_their_codes_and_scales_from_type_to_type() {
 
 #[test]
 fn scales_that_a_type_cannot_hold_stay_in_q2_0() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let model = TinyModel {
         granularity: Granularity::group(64).unwrap(),
         ..TinyModel::default()
@@ -170,7 +173,7 @@ fn scales_that_a_type_cannot_hold_stay_in_q2_0() {
 
 #[test]
 fn blocks_with_a_fourth_value_are_floats_like_any_other() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let source = exported(&TinyModel::default(), directory.path(), "q2_0.gguf", "Q2_0");
     let name = "blk.0.attn_v.weight";
     let mut contents = Contents::of(&source);
@@ -194,7 +197,7 @@ fn blocks_with_a_fourth_value_are_floats_like_any_other() {
 
 #[test]
 fn metadata_is_kept_but_for_what_says_how_the_file_was_made() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let mut contents = Contents::of(&float_file(directory.path()));
     contents.metadata.set("general.name", "A name");
     contents.metadata.set("someone.else", vec![true, false]);
@@ -230,7 +233,7 @@ fn metadata_is_kept_but_for_what_says_how_the_file_was_made() {
 
 #[test]
 fn other_tensors_are_copied_unless_a_type_is_asked_for() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let source = float_file(directory.path());
     let mut contents = Contents::of(&source);
     // A type that cannot be read is no obstacle where nothing reads it.
@@ -297,7 +300,7 @@ fn other_tensors_are_copied_unless_a_type_is_asked_for() {
 
 #[test]
 fn vectors_of_half_floats_become_f32() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let source = float_file(directory.path());
     let mut contents = Contents::of(&source);
     let norm = "output_norm.weight";
@@ -320,7 +323,7 @@ fn vectors_of_half_floats_become_f32() {
 
 #[test]
 fn names_select_matrices() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let source = float_file(directory.path());
     let quantize = QuantizeOptions {
         include: vec![Regex::new("ffn").unwrap()],
@@ -351,7 +354,7 @@ fn names_select_matrices() {
 
 #[test]
 fn rows_that_do_not_fit_fall_to_q2_0_and_f16() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let source = exported(&TinyModel::narrow(), directory.path(), "f32.gguf", "F32");
     let mut contents = Contents::of(&source);
     let odd = "blk.0.ffn_down.weight";
@@ -377,7 +380,7 @@ fn rows_that_do_not_fit_fall_to_q2_0_and_f16() {
 
 #[test]
 fn what_cannot_be_repacked_is_refused_by_name_and_leaves_nothing() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let source = float_file(directory.path());
     let name = "blk.0.attn_k.weight";
     let refused = |contents: &Contents| {
@@ -439,7 +442,7 @@ fn what_cannot_be_repacked_is_refused_by_name_and_leaves_nothing() {
 
 #[test]
 fn an_interrupted_repack_leaves_nothing() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = rewrite::directory();
     let source = float_file(directory.path());
     let output = directory.path().join("out.gguf");
     let mut calls = 0;

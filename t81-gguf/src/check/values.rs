@@ -42,6 +42,7 @@ pub(super) fn check(file: &GgufFile, findings: &mut Findings) {
                 message,
             });
         }
+        tensor.release();
     }
 }
 

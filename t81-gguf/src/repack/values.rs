@@ -23,11 +23,11 @@ pub(super) fn write(
     sink: &mut TensorSink<'_>,
 ) -> Result<(), GgufError> {
     match &planned.content {
-        Content::Copied => planned
-            .source
-            .bytes
-            .chunks(COPY)
-            .try_for_each(|bytes| sink.write(bytes)),
+        Content::Copied => planned.source.bytes.chunks(COPY).try_for_each(|bytes| {
+            sink.write(bytes)?;
+            planned.source.release();
+            Ok(())
+        }),
         Content::Converted => float_pieces(&planned.source, |_, values| {
             write_floats(values, planned.tensor_type, sink)
         }),
@@ -56,6 +56,7 @@ pub(super) fn widest_group(
     for (first, rows) in pieces(tensor, PIECE) {
         match decode(tensor, format, first, rows) {
             Ok(matrix) => {
+                tensor.release();
                 if format.block_len() < group && merged(&matrix).is_none() {
                     group = NARROW;
                 }
@@ -93,6 +94,7 @@ fn ternary_pieces(
                     _ => matrix,
                 };
                 take(&matrix)?;
+                tensor.release();
             }
             Ok(())
         }
@@ -113,6 +115,7 @@ fn ternary_pieces(
                         source: below(source, first as usize),
                     })?;
                 take(&matrix)?;
+                tensor.release();
             }
             Ok(())
         }

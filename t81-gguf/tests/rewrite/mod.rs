@@ -87,3 +87,13 @@ pub(crate) fn exported(model: &TinyModel, directory: &Path, name: &str, quant: &
     export_t81(&T81Directory::open(model_path).unwrap(), &path, &options).unwrap();
     GgufFile::open(path).unwrap()
 }
+
+/// A temporary directory, in memory where there is such a folder: every written file is synced to its disk.
+pub(crate) fn directory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        tempfile::tempdir_in(memory).unwrap()
+    } else {
+        tempfile::tempdir().unwrap()
+    }
+}
