@@ -1,12 +1,12 @@
 //! A token stream cut into training blocks.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use burn::data::dataset::{Dataset, DatasetError};
 
 use crate::error::DataError;
 use crate::order::epoch_order;
+use crate::tokens::Tokens;
 
 /// One training sample: consecutive tokens, of which all but the last are inputs and all but the first are targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl TokenBlock {
 /// ```
 #[derive(Clone, Debug)]
 pub struct TokenBlocks {
-    tokens: Arc<[u32]>,
+    tokens: Tokens,
     block_size: usize,
 }
 
@@ -54,7 +54,7 @@ impl TokenBlocks {
     /// # Errors
     ///
     /// [`DataError::ZeroBlockSize`], and [`DataError::TooFewTokens`] when there is nothing to predict.
-    pub fn new(tokens: Vec<u32>, block_size: usize) -> Result<Self, DataError> {
+    pub fn new(tokens: Tokens, block_size: usize) -> Result<Self, DataError> {
         if block_size == 0 {
             return Err(DataError::ZeroBlockSize);
         }
@@ -64,10 +64,7 @@ impl TokenBlocks {
                 needed: 2,
             });
         }
-        Ok(Self {
-            tokens: tokens.into(),
-            block_size,
-        })
+        Ok(Self { tokens, block_size })
     }
 
     /// Predictions in every block but the last.
@@ -76,7 +73,7 @@ impl TokenBlocks {
     }
 
     /// The whole stream.
-    pub fn tokens(&self) -> &[u32] {
+    pub fn tokens(&self) -> &Tokens {
         &self.tokens
     }
 
@@ -103,9 +100,10 @@ impl TokenBlocks {
 impl Dataset<TokenBlock> for TokenBlocks {
     fn get(&self, index: usize) -> Result<TokenBlock, DatasetError> {
         assert!(index < self.len(), "block {index} of {}", self.len());
-        Ok(TokenBlock {
-            tokens: self.tokens[self.range(index)].to_vec(),
-        })
+        let range = self.range(index);
+        let mut tokens = Vec::with_capacity(range.len());
+        self.tokens.copy_to(range, &mut tokens);
+        Ok(TokenBlock { tokens })
     }
 
     fn len(&self) -> usize {
@@ -181,19 +179,19 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be_trained_on() {
         assert!(matches!(
-            TokenBlocks::new(vec![1, 2], 0),
+            TokenBlocks::new(vec![1, 2].into(), 0),
             Err(DataError::ZeroBlockSize)
         ));
         for tokens in [vec![], vec![1]] {
             let found = tokens.len();
-            let error = TokenBlocks::new(tokens, 4).unwrap_err();
+            let error = TokenBlocks::new(tokens.into(), 4).unwrap_err();
             assert!(matches!(error, DataError::TooFewTokens { found: f, needed: 2 } if f == found));
         }
     }
 
     #[test]
     fn a_huge_block_size_is_one_block() {
-        let blocks = TokenBlocks::new(vec![5, 6, 7], usize::MAX).unwrap();
+        let blocks = TokenBlocks::new(vec![5, 6, 7].into(), usize::MAX).unwrap();
         assert_eq!(blocks.len(), 1);
         assert_eq!(blocks.get(0).unwrap().tokens, [5, 6, 7]);
     }

@@ -95,15 +95,164 @@ pub enum DataError {
         /// Rows of the model's embedding.
         vocabulary_size: usize,
     },
-    /// A dataset that would have to be downloaded.
+    /// A name that is neither a source of text nor can be that of one.
     #[error(
-        "`{name}` is neither `stories` nor a text file that exists; datasets of the Hugging Face Hub are not downloaded: \
-         save its text to a file and give the file's path (with the Python package datasets: \
-         `open(\"train.txt\", \"w\").writelines(load_dataset(...)[\"train\"][\"text\"])`)"
+        "`{name}` is neither `stories`, a file or directory that exists, nor the id of a dataset on the Hugging Face Hub \
+         (`name` or `owner/name`)"
     )]
-    HubDataset {
+    UnknownDataset {
         /// The name as given.
         name: String,
+    },
+    /// A dataset cannot be had from the Hugging Face Hub.
+    #[error(transparent)]
+    Hub(#[from] t81_hub::HubError),
+    /// A choice between what the source of the text does not have.
+    #[error("{dataset} has no {what} to choose; leave `{asked}` out")]
+    NoSuchChoice {
+        /// The source.
+        dataset: String,
+        /// What was to be chosen.
+        what: &'static str,
+        /// The choice.
+        asked: String,
+    },
+    /// A repository without files that can be read.
+    #[error("{dataset} has no data that can be read: {hint}")]
+    NoDataFiles {
+        /// The repository.
+        dataset: String,
+        /// What it has instead, and the way out.
+        hint: String,
+    },
+    /// Files of different formats in one dataset.
+    #[error("{} has another format than the first file of the dataset: give files of one format", path.display())]
+    MixedFormats {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A configuration that the dataset does not have.
+    #[error(
+        "{dataset} has no configuration `{configuration}`; it has {}",
+        list(known)
+    )]
+    UnknownConfiguration {
+        /// The repository.
+        dataset: String,
+        /// What was asked for.
+        configuration: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A dataset with several configurations, none of which is the default.
+    #[error("{dataset} has several configurations; choose one: {}", list(known))]
+    SeveralConfigurations {
+        /// The repository.
+        dataset: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A pattern of the dataset card that matches no file.
+    #[error(
+        "{dataset}: its card names `{pattern}` for configuration `{configuration}`, but no file matches that"
+    )]
+    CardPattern {
+        /// The repository.
+        dataset: String,
+        /// The configuration.
+        configuration: String,
+        /// The pattern.
+        pattern: String,
+    },
+    /// A split that the dataset does not have.
+    #[error("{dataset} has no split `{split}`; it has {}", list(known))]
+    UnknownSplit {
+        /// The repository.
+        dataset: String,
+        /// What was asked for.
+        split: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A split that cannot be understood.
+    #[error("`{split}` is no split such as train, train[:1000] or train[10%:20%]: {reason}")]
+    SplitSyntax {
+        /// What was asked for.
+        split: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A slice of a split of text files, which have no rows.
+    #[error("{name} is text without rows, of which no slice can be taken; leave out the brackets")]
+    SliceOfText {
+        /// The file.
+        name: String,
+    },
+    /// A column that the file does not have.
+    #[error("{} has no column `{column}`; it has {}", path.display(), list(columns))]
+    UnknownColumn {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for.
+        column: String,
+        /// What there is.
+        columns: Vec<String>,
+    },
+    /// A column that does not hold text.
+    #[error("the column `{column}` of {} does not hold a text in each row", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for.
+        column: String,
+    },
+    /// A file of which no column holds text.
+    #[error("{} has no column of text; it has {}", path.display(), list(columns))]
+    NoTextColumn {
+        /// The file.
+        path: PathBuf,
+        /// What there is.
+        columns: Vec<String>,
+    },
+    /// A file with several columns of text, none of which stands out.
+    #[error("{} has several columns of text; choose one with --text-column: {}", path.display(), list(columns))]
+    SeveralTextColumns {
+        /// The file.
+        path: PathBuf,
+        /// Those of text.
+        columns: Vec<String>,
+    },
+    /// A parquet file cannot be read.
+    #[error("{} is no parquet file that can be read ({reason}): fetch the file anew", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A row of a JSON file cannot be read.
+    #[error(
+        "{}, {place}: {reason}; a file of rows has a JSON object a line, or one array of objects",
+        path.display()
+    )]
+    JsonRow {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Tokens cannot be kept.
+    #[error(
+        "cannot write the token cache {}: {source}; make room there or name another directory in T81_CACHE",
+        directory.display()
+    )]
+    Cache {
+        /// The directory of the cache.
+        directory: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
     },
     /// A single text has no place to cut off its validation part.
     #[error(
@@ -133,6 +282,19 @@ pub enum DataError {
         /// Tokens that are needed.
         needed: usize,
     },
+}
+
+/// Names in a sentence, not all of very many.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 24;
+    let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`"));
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if names.is_empty() {
+        text.push_str("none");
+    } else if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
 }
 
 impl DataError {

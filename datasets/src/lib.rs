@@ -17,32 +17,46 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - Text: [`DatasetSource`], [`StoryCorpus`], [`read_text`]
-//! - Tokens: [`story_tokenizer`], [`train_tokenizer`], [`load_tokenizer`], [`save_tokenizer`], [`tokenize_text`],
-//!   [`tokenize_file`], [`check_vocabulary`]
+//! Text comes from files of text, JSON lines or parquet, from directories and Hub repositories of such files, or from the
+//! story generator. It is read and tokenized as a stream: what is in memory does not grow with it, where a [`TokenCache`]
+//! takes the tokens.
+//!
+//! - Text: [`DatasetSource`], [`LoadOptions`], [`LoadEvent`], [`StoryCorpus`], [`read_text`]
+//! - Tokens: [`Tokens`], [`TokenCache`], [`story_tokenizer`], [`train_tokenizer`], [`load_tokenizer`], [`save_tokenizer`],
+//!   [`tokenize_text`], [`tokenize_file`], [`check_vocabulary`]
 //! - Samples: [`TokenBlocks`], [`epoch_order`], [`evaluation_windows`]
 #![deny(missing_docs)]
 
 mod blocks;
 mod encode;
 mod error;
+mod hub;
+mod layout;
+mod load;
+mod options;
 mod order;
 mod random;
+mod repository;
+mod rows;
 mod source;
+mod split;
 mod stories;
 mod text;
 mod tokenizer;
+mod tokens;
 mod windows;
 
 pub use blocks::{ShuffledBlocks, TokenBlock, TokenBlocks};
 pub use encode::{tokenize_file, tokenize_text};
 pub use error::DataError;
+pub use options::{LoadEvent, LoadOptions, RowKind};
 pub use order::epoch_order;
-pub use source::{DatasetSource, LoadOptions, TokenStreams};
+pub use source::{DatasetSource, TokenStreams};
 pub use stories::{END_OF_TEXT, Split, StoryCorpus};
 pub use text::read_text;
 pub use tokenizer::{
     DEFAULT_STORY_VOCABULARY, check_vocabulary, load_tokenizer, save_tokenizer, story_tokenizer,
     train_tokenizer,
 };
+pub use tokens::{TokenCache, Tokens};
 pub use windows::{evaluation_windows, scored_positions};

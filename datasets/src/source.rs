@@ -1,16 +1,23 @@
 //! From the name of a dataset to its token streams.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use t81_hub::{HubClient, RepoId};
 use tokenizers::Tokenizer;
 
-use crate::encode::{encode_documents, tokenize_at_most, tokenize_text};
+use crate::encode::{encode_documents, tokenize_text};
 use crate::error::DataError;
+use crate::hub::{HubDataset, default_configuration};
+use crate::layout::DataFiles;
+use crate::load::Loader;
+use crate::options::{LoadEvent, LoadOptions};
+use crate::repository::{Directory, Files, Repository};
 use crate::stories::{END_OF_TEXT, Split, StoryCorpus};
-use crate::text::{read_text, split_point};
 use crate::tokenizer::check_vocabulary;
+use crate::tokens::Tokens;
 
 const STORIES: &str = "stories";
 
@@ -25,78 +32,43 @@ const SEPARATORS: &[&str] = &[
 
 /// Where the text of a dataset comes from.
 ///
-/// Parsed from `stories` or the path of a text file that exists. A path that does not exist is an error, as is the name
-/// of a dataset of the Hugging Face Hub (`wikitext`), which is not downloaded.
+/// Parsed from `stories`, the path of a file or directory that exists, or the id of a dataset on the Hugging Face Hub
+/// (`wikitext`, `owner/name`).
 ///
 /// ```
 /// use t81_datasets::DatasetSource;
 ///
 /// assert_eq!("stories".parse::<DatasetSource>()?, DatasetSource::Stories);
-/// let error = "wikitext-2-raw-v1".parse::<DatasetSource>().unwrap_err();
-/// assert!(error.to_string().contains("save its text to a file"));
+/// assert_eq!("wikitext".parse::<DatasetSource>()?, DatasetSource::Hub("wikitext".to_owned()));
+/// let error = "./no-such-file".parse::<DatasetSource>().unwrap_err();
+/// assert!(error.to_string().contains("does not exist"));
 /// # Ok::<(), t81_datasets::DataError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatasetSource {
     /// The generated [`StoryCorpus`].
     Stories,
-    /// A UTF-8 text file.
-    TextFile(PathBuf),
-}
-
-/// What to load of a [`DatasetSource`]. A sample is a block of `block_size` predictions.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LoadOptions {
-    /// Predictions in a block (128).
-    pub block_size: usize,
-    /// At most so many training blocks (all).
-    pub max_train_samples: Option<usize>,
-    /// At most so many validation blocks (all).
-    pub max_validation_samples: Option<usize>,
-    /// A text file to validate on, whatever is trained on (none).
-    pub validation_file: Option<PathBuf>,
-    /// The last part of a text file, cut at a line, that is its validation text when there is no file for it (0.1).
-    pub validation_fraction: f64,
-    /// Rows of the model's embedding: every token is checked against it (not checked).
-    pub vocabulary_size: Option<usize>,
-    /// The token that stands before the first story and after each (the tokenizer's end of text).
-    pub separator: Option<u32>,
-    /// The seed of the story corpus (0).
-    pub story_seed: u64,
-    /// Stories to train on (10 000, about 3.4 million characters).
-    pub train_stories: usize,
-    /// Stories to validate on (500).
-    pub validation_stories: usize,
-}
-
-impl Default for LoadOptions {
-    fn default() -> Self {
-        Self {
-            block_size: 128,
-            max_train_samples: None,
-            max_validation_samples: None,
-            validation_file: None,
-            validation_fraction: 0.1,
-            vocabulary_size: None,
-            separator: None,
-            story_seed: 0,
-            train_stories: 10_000,
-            validation_stories: 500,
-        }
-    }
+    /// Files of parquet, JSON lines or UTF-8 text, all of one format, to train on in this order. A single text is split into
+    /// a first part to train and a last part to validate on.
+    Files(Vec<PathBuf>),
+    /// A directory that is laid out as a dataset repository.
+    Directory(PathBuf),
+    /// A dataset of the Hugging Face Hub.
+    Hub(String),
 }
 
 /// The token streams of a dataset, each of at least two tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenStreams {
     /// To train on.
-    pub train: Vec<u32>,
+    pub train: Tokens,
     /// To validate on.
-    pub validation: Vec<u32>,
+    pub validation: Tokens,
 }
 
 impl DatasetSource {
-    /// Reads or makes the text and tokenizes it. Of a long text, no more is tokenized than the options ask for.
+    /// Reads or makes the text and tokenizes it. Of a long text or a large dataset, no more is read than the options ask
+    /// for.
     ///
     /// ```
     /// use t81_datasets::{DatasetSource, LoadOptions, story_tokenizer};
@@ -109,39 +81,64 @@ impl DatasetSource {
     ///
     /// # Errors
     ///
-    /// Those of [`read_text`], [`tokenize_text`] and [`check_vocabulary`]; [`DataError::ZeroBlockSize`],
-    /// [`DataError::TooFewTokens`], [`DataError::ValidationFraction`] and [`DataError::NoValidationSplit`].
+    /// A [`DataError`] that names the file and the way out.
     pub fn load(
         &self,
         tokenizer: &Tokenizer,
         options: &LoadOptions,
     ) -> Result<TokenStreams, DataError> {
+        self.load_with(tokenizer, options, None, &mut |_| {})
+    }
+
+    /// [`load`](Self::load) with a client of the Hub in place of the one that the environment describes, telling `events`
+    /// what happens.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn load_with(
+        &self,
+        tokenizer: &Tokenizer,
+        options: &LoadOptions,
+        hub: Option<&HubClient>,
+        events: &mut dyn FnMut(LoadEvent<'_>),
+    ) -> Result<TokenStreams, DataError> {
         if options.block_size == 0 {
             return Err(DataError::ZeroBlockSize);
         }
-        let train_limit = options.token_limit(options.max_train_samples);
-        let validation_limit = options.token_limit(options.max_validation_samples);
-        let from_file = |path: &Path, limit| tokenize_at_most(tokenizer, &read_text(path)?, limit);
-        let (train, validation) = match (self, &options.validation_file) {
-            (Self::Stories, file) => {
-                let train = options.stories(tokenizer, Split::Train, train_limit)?;
-                let validation = match file {
-                    Some(file) => from_file(file, validation_limit)?,
-                    None => options.stories(tokenizer, Split::Validation, validation_limit)?,
+        self.check_choices(options)?;
+        let mut loader = Loader {
+            tokenizer,
+            options,
+            separator: separator(tokenizer, options)?,
+            events,
+            fingerprint: OnceCell::new(),
+        };
+        let (train, validation) = match self {
+            Self::Stories => stories(&mut loader)?,
+            Self::Files(paths) => {
+                let repository = Files(paths);
+                let files = DataFiles {
+                    configuration: None,
+                    splits: vec![("train".to_owned(), repository.files()?)],
                 };
-                (train, validation)
+                loader.splits(&repository, &files)?
             }
-            (Self::TextFile(path), Some(file)) => (
-                from_file(path, train_limit)?,
-                from_file(file, validation_limit)?,
-            ),
-            (Self::TextFile(path), None) => {
-                let text = read_text(path)?;
-                let (train, validation) = options.split(path, &text)?;
-                (
-                    tokenize_at_most(tokenizer, train, train_limit)?,
-                    tokenize_at_most(tokenizer, validation, validation_limit)?,
-                )
+            Self::Directory(path) => {
+                loader.repository(&Directory(path), options.configuration.as_deref())?
+            }
+            Self::Hub(id) => {
+                let from_environment;
+                let client = match hub {
+                    Some(client) => client,
+                    None => {
+                        from_environment = HubClient::from_env()?;
+                        &from_environment
+                    }
+                };
+                let dataset = HubDataset::open(client, id, options.revision.as_deref())?;
+                let configuration = options.configuration.as_deref();
+                loader.repository(&dataset, configuration.or(default_configuration(id)))?
             }
         };
         for tokens in [&train, &validation] {
@@ -152,61 +149,106 @@ impl DatasetSource {
                 });
             }
             if let Some(vocabulary_size) = options.vocabulary_size {
-                check_vocabulary(tokens, vocabulary_size)?;
+                check_stream(tokens, vocabulary_size)?;
             }
         }
         Ok(TokenStreams { train, validation })
     }
+
+    /// Refuses choices that the source does not have.
+    fn check_choices(&self, options: &LoadOptions) -> Result<(), DataError> {
+        let has_splits = !matches!(self, Self::Stories);
+        let has_configurations = matches!(self, Self::Directory(_) | Self::Hub(_));
+        let has_revisions = matches!(self, Self::Hub(_));
+        let choices = [
+            ("configuration", &options.configuration, has_configurations),
+            ("revision", &options.revision, has_revisions),
+            ("training split", &options.train_split, has_splits),
+            ("validation split", &options.validation_split, has_splits),
+            ("text column", &options.text_column, has_splits),
+        ];
+        for (what, asked, has) in choices {
+            if let (Some(asked), false) = (asked, has) {
+                return Err(DataError::NoSuchChoice {
+                    dataset: self.to_string(),
+                    what,
+                    asked: asked.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
 }
 
-impl LoadOptions {
-    /// The tokens of so many blocks, which share one with each neighbour.
-    fn token_limit(&self, samples: Option<usize>) -> usize {
-        samples.map_or(usize::MAX, |samples| {
-            samples.saturating_mul(self.block_size).saturating_add(1)
-        })
+/// The token or tokens between documents.
+fn separator(tokenizer: &Tokenizer, options: &LoadOptions) -> Result<Vec<u32>, DataError> {
+    let named = || {
+        SEPARATORS
+            .iter()
+            .find_map(|name| tokenizer.token_to_id(name))
+    };
+    match options.separator.or_else(named) {
+        Some(token) => Ok(vec![token]),
+        None => tokenize_text(tokenizer, "\n\n"),
     }
+}
 
-    fn stories(
-        &self,
-        tokenizer: &Tokenizer,
-        split: Split,
-        limit: usize,
-    ) -> Result<Vec<u32>, DataError> {
-        let count = match split {
-            Split::Train => self.train_stories,
-            Split::Validation => self.validation_stories,
-        };
-        let named = || {
-            SEPARATORS
-                .iter()
-                .find_map(|name| tokenizer.token_to_id(name))
-        };
-        let separator = match self.separator.or_else(named) {
-            Some(token) => vec![token],
-            None => tokenize_text(tokenizer, "\n\n")?,
-        };
-        let stories = StoryCorpus::new(self.story_seed).stories(split).take(count);
-        let mut tokens = separator.clone();
-        tokens.extend(encode_documents(tokenizer, stories, &separator, limit)?);
-        tokens.truncate(limit);
-        Ok(tokens)
-    }
+fn stories(loader: &mut Loader<'_>) -> Result<(Tokens, Tokens), DataError> {
+    let options = loader.options;
+    let train = story_stream(
+        loader,
+        Split::Train,
+        options.token_limit(options.max_train_samples),
+    )?;
+    let limit = options.token_limit(options.max_validation_samples);
+    let validation = match &options.validation_file {
+        Some(file) => loader.file(file, limit)?,
+        None => story_stream(loader, Split::Validation, limit)?,
+    };
+    Ok((train, validation))
+}
 
-    fn split<'text>(
-        &self,
-        path: &Path,
-        text: &'text str,
-    ) -> Result<(&'text str, &'text str), DataError> {
-        let fraction = self.validation_fraction;
-        if !(fraction > 0.0 && fraction < 1.0) {
-            return Err(DataError::ValidationFraction { fraction });
-        }
-        let point = split_point(text, fraction).ok_or_else(|| DataError::NoValidationSplit {
-            path: path.to_owned(),
+fn story_stream(loader: &Loader<'_>, split: Split, limit: usize) -> Result<Tokens, DataError> {
+    let options = loader.options;
+    let count = match split {
+        Split::Train => options.train_stories,
+        Split::Validation => options.validation_stories,
+    };
+    let stories = StoryCorpus::new(options.story_seed)
+        .stories(split)
+        .take(count);
+    let mut tokens = loader.separator.clone();
+    tokens.extend(encode_documents(
+        loader.tokenizer,
+        stories,
+        &loader.separator,
+        limit,
+    )?);
+    tokens.truncate(limit);
+    Ok(tokens.into())
+}
+
+/// [`check_vocabulary`] for a long stream.
+fn check_stream(tokens: &Tokens, vocabulary_size: usize) -> Result<(), DataError> {
+    const CHUNK: usize = 1 << 16;
+    let mut chunk = Vec::with_capacity(CHUNK);
+    for start in (0..tokens.len()).step_by(CHUNK) {
+        chunk.clear();
+        tokens.copy_to(start..tokens.len().min(start + CHUNK), &mut chunk);
+        check_vocabulary(&chunk, vocabulary_size).map_err(|error| match error {
+            DataError::VocabularyMismatch {
+                token,
+                position,
+                vocabulary_size,
+            } => DataError::VocabularyMismatch {
+                token,
+                position: start + position,
+                vocabulary_size,
+            },
+            other => other,
         })?;
-        Ok(text.split_at(point))
     }
+    Ok(())
 }
 
 impl FromStr for DatasetSource {
@@ -215,18 +257,27 @@ impl FromStr for DatasetSource {
     fn from_str(name: &str) -> Result<Self, DataError> {
         let path = Path::new(name);
         if name == STORIES {
-            Ok(Self::Stories)
-        } else if path.exists() {
-            Ok(Self::TextFile(path.to_owned()))
-        } else if path.is_absolute()
-            || name.starts_with('.')
-            || path.extension().is_some_and(|e| e == "txt")
-        {
+            return Ok(Self::Stories);
+        }
+        if path.is_dir() {
+            return Ok(Self::Directory(path.to_owned()));
+        }
+        if path.exists() {
+            return Ok(Self::Files(vec![path.to_owned()]));
+        }
+        let is_file_name = path.extension().is_some_and(|extension| {
+            ["txt", "jsonl", "json", "parquet", "gz", "zst"]
+                .iter()
+                .any(|known| extension == *known)
+        });
+        if path.is_absolute() || name.starts_with('.') || is_file_name {
             Err(DataError::MissingFile {
                 path: path.to_owned(),
             })
+        } else if RepoId::dataset(name).is_ok() {
+            Ok(Self::Hub(name.to_owned()))
         } else {
-            Err(DataError::HubDataset {
+            Err(DataError::UnknownDataset {
                 name: name.to_owned(),
             })
         }
@@ -237,7 +288,9 @@ impl fmt::Display for DatasetSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stories => formatter.write_str(STORIES),
-            Self::TextFile(path) => path.display().fmt(formatter),
+            Self::Files(paths) => formatter.write_str(&Files(paths).name()),
+            Self::Directory(path) => path.display().fmt(formatter),
+            Self::Hub(id) => formatter.write_str(id),
         }
     }
 }

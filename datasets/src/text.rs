@@ -24,10 +24,10 @@ pub fn read_text(path: &Path) -> Result<String, DataError> {
     })
 }
 
-/// The byte at which the last `fraction` of a text begins: after a line end, or where there is none after a space,
-/// with text on both sides.
-pub(crate) fn split_point(text: &str, fraction: f64) -> Option<usize> {
-    let wanted = text.floor_char_boundary(((1.0 - fraction) * text.len() as f64) as usize);
+/// The byte at or after `wanted` at which a text may be split: after a line end, or where there is none after a space, with
+/// text on both sides; before `wanted` if there is none behind.
+pub(crate) fn split_point(text: &str, wanted: usize) -> Option<usize> {
+    let wanted = text.floor_char_boundary(wanted);
     ['\n', ' '].into_iter().find_map(|boundary| {
         let after = text[wanted..]
             .match_indices(boundary)
@@ -47,10 +47,15 @@ pub(crate) fn split_point(text: &str, fraction: f64) -> Option<usize> {
 mod tests {
     use super::*;
 
+    /// Where the last `fraction` of a text begins.
+    fn last_part(text: &str, fraction: f64) -> Option<usize> {
+        split_point(text, ((1.0 - fraction) * text.len() as f64) as usize)
+    }
+
     #[test]
     fn splits_after_the_line_that_holds_the_point() {
         let text = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\nten\n";
-        let point = split_point(text, 0.1).unwrap();
+        let point = last_part(text, 0.1).unwrap();
         assert_eq!(
             text.split_at(point),
             (
@@ -58,27 +63,27 @@ mod tests {
                 "ten\n"
             )
         );
-        let point = split_point(text, 0.5).unwrap();
+        let point = last_part(text, 0.5).unwrap();
         assert_eq!(&text[point..], "seven\neight\nnine\nten\n");
     }
 
     #[test]
     fn falls_back_to_an_earlier_line_then_to_words() {
         assert_eq!(
-            split_point("short\na last line that is very long\n", 0.1),
+            last_part("short\na last line that is very long\n", 0.1),
             Some(6)
         );
-        assert_eq!(split_point("all words on one line", 0.1), Some(17));
-        assert_eq!(split_point("word", 0.1), None);
-        assert_eq!(split_point("word\n", 0.1), None);
-        assert_eq!(split_point("", 0.1), None);
+        assert_eq!(last_part("all words on one line", 0.1), Some(17));
+        assert_eq!(last_part("word", 0.1), None);
+        assert_eq!(last_part("word\n", 0.1), None);
+        assert_eq!(last_part("", 0.1), None);
     }
 
     #[test]
     fn cuts_no_character_in_two() {
         for fraction in [0.05, 0.3, 0.5, 0.7, 0.95] {
             let text = "\u{1F600}\u{1F600} \u{e9}\u{e9}\u{e9} \u{1F600}\u{1F600}";
-            let point = split_point(text, fraction).unwrap();
+            let point = last_part(text, fraction).unwrap();
             assert!(text.is_char_boundary(point) && text[..point].ends_with(' '));
         }
     }

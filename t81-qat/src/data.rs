@@ -1,11 +1,18 @@
 //! The training and evaluation blocks of a run.
 
-use burn::data::dataset::Dataset;
-use t81_datasets::{DatasetSource, LoadOptions, TokenBlocks};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::cli::TrainArguments;
+use burn::data::dataset::Dataset;
+use t81_datasets::{DatasetSource, LoadEvent, LoadOptions, RowKind, TokenBlocks, TokenCache};
+use t81_hub::{HubClient, TerminalDownloads};
+
+use crate::cli::{DatasetArguments, TextRows, TrainArguments};
 use crate::error::QatError;
 use crate::source::Source;
+
+/// How often a line says how far the tokenization of a file is.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Blocks to train and to evaluate on.
 pub(crate) struct Data {
@@ -21,27 +28,31 @@ impl Data {
         source: &Source,
         block_size: usize,
     ) -> Result<Self, QatError> {
-        let dataset = match (&arguments.train_file, &arguments.dataset_name) {
-            (Some(file), _) => DatasetSource::TextFile(file.clone()),
-            (None, Some(name)) => name.parse()?,
-            (None, None) => DatasetSource::Stories,
+        let from = &arguments.dataset;
+        let dataset = match &from.dataset_name {
+            Some(name) => name.parse()?,
+            None => DatasetSource::Files(from.train_file.clone()),
         };
-        if let Some(configuration) = &arguments.dataset_config_name {
-            return Err(QatError::NoConfigurations {
-                configuration: configuration.clone(),
-            });
-        }
-        let tokens = dataset.load(
-            &source.tokenizer,
-            &LoadOptions {
-                block_size,
-                max_train_samples: arguments.max_train_samples,
-                max_validation_samples: Some(arguments.max_eval_samples),
-                validation_file: arguments.validation_file.clone(),
-                vocabulary_size: Some(source.config.vocab_size),
-                ..LoadOptions::default()
-            },
-        )?;
+        let options = LoadOptions {
+            block_size,
+            max_train_samples: arguments.max_train_samples,
+            max_validation_samples: Some(arguments.max_eval_samples),
+            vocabulary_size: Some(source.config.vocab_size),
+            ..options(from)
+        };
+        let client = match dataset {
+            DatasetSource::Hub(_) => Some(
+                HubClient::builder()
+                    .progress(Arc::new(TerminalDownloads::new(false, || false)))
+                    .build()?,
+            ),
+            _ => None,
+        };
+        let mut last = Instant::now();
+        let tokens =
+            dataset.load_with(&source.tokenizer, &options, client.as_ref(), &mut |event| {
+                report(event, &mut last)
+            })?;
         let train = TokenBlocks::new(tokens.train, block_size)?;
         let evaluation = TokenBlocks::new(tokens.validation, block_size)?;
         Ok(Self {
@@ -50,5 +61,44 @@ impl Data {
             train,
             evaluation,
         })
+    }
+}
+
+/// What the command line asks for of any dataset.
+fn options(arguments: &DatasetArguments) -> LoadOptions {
+    LoadOptions {
+        validation_file: arguments.validation_file.clone(),
+        configuration: arguments.dataset_config_name.clone(),
+        revision: arguments.dataset_revision.clone(),
+        train_split: arguments.train_split.clone(),
+        validation_split: arguments.validation_split.clone(),
+        text_column: arguments.text_column.clone(),
+        rows: match arguments.text_rows {
+            TextRows::Auto => RowKind::Auto,
+            TextRows::Lines => RowKind::Lines,
+            TextRows::Documents => RowKind::Documents,
+        },
+        cache: if arguments.no_token_cache {
+            None
+        } else {
+            TokenCache::from_environment()
+        },
+        ..LoadOptions::default()
+    }
+}
+
+/// Says on standard error how far the tokenization is. `last` is when a line said so last.
+fn report(event: LoadEvent<'_>, last: &mut Instant) {
+    match event {
+        LoadEvent::Tokenizing { file, text_bytes } if last.elapsed() >= LINE_INTERVAL => {
+            *last = Instant::now();
+            eprintln!("{file}: {} MB of text tokenized", text_bytes / 1_000_000);
+        }
+        LoadEvent::Tokenized { file, tokens } => eprintln!("{file}: {tokens} tokens"),
+        LoadEvent::Cached { file, tokens } => {
+            eprintln!("{file}: {tokens} tokens, from the cache");
+        }
+        LoadEvent::Note(note) => eprintln!("note: {note}"),
+        _ => {}
     }
 }

@@ -24,14 +24,6 @@ pub enum QatError {
     /// The training or evaluation data could not be used.
     #[error(transparent)]
     Data(#[from] t81_datasets::DataError),
-    /// `--dataset-config-name` for a dataset that has none.
-    #[error(
-        "--dataset-config-name {configuration}: neither `stories` nor a text file has configurations; leave it out"
-    )]
-    NoConfigurations {
-        /// The configuration asked for.
-        configuration: String,
-    },
     /// A weight could not be quantized.
     #[error(transparent)]
     Quantize(#[from] t81_burn::QuantizeWeightError),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use t81_burn::{Ramp, RampShape, Selection, TernarySchedule};
 use t81_core::{Quantizer, Rounding};
 
-use crate::cli::{LearningRateType, TrainArguments, WarmupType};
+use crate::cli::{DatasetArguments, LearningRateType, TextRows, TrainArguments, WarmupType};
 use crate::error::QatError;
 use crate::training::WarmupDecay;
 
@@ -21,7 +21,7 @@ const LEARNING_RATE_WARMUP: f64 = 0.05;
 pub struct RunSettings {
     /// `MODEL` of the command line.
     pub model: String,
-    /// `--dataset-name`, or the training file.
+    /// `--dataset-name` with what was chosen of it, or the training files.
     pub dataset: String,
     /// `--validation-file`.
     pub validation_file: Option<String>,
@@ -101,8 +101,9 @@ impl RunSettings {
         .with_rounding(rounding);
         Self {
             model: arguments.model.clone(),
-            dataset: dataset_label(arguments),
+            dataset: dataset_label(&arguments.dataset),
             validation_file: arguments
+                .dataset
                 .validation_file
                 .as_ref()
                 .map(|path| path.display().to_string()),
@@ -191,12 +192,31 @@ impl RunSettings {
 }
 
 /// What the run trains on, as the user named it.
-fn dataset_label(arguments: &TrainArguments) -> String {
-    match (&arguments.train_file, &arguments.dataset_name) {
-        (Some(file), _) => file.display().to_string(),
-        (None, Some(name)) => name.clone(),
-        (None, None) => String::new(),
+fn dataset_label(arguments: &DatasetArguments) -> String {
+    let files = arguments.train_file.iter();
+    let files: Vec<String> = files.map(|path| path.display().to_string()).collect();
+    let mut label = arguments
+        .dataset_name
+        .clone()
+        .unwrap_or_else(|| files.join(", "));
+    let choices = [
+        ("configuration", &arguments.dataset_config_name),
+        ("revision", &arguments.dataset_revision),
+        ("split", &arguments.train_split),
+        ("validation split", &arguments.validation_split),
+        ("column", &arguments.text_column),
+    ];
+    for (what, choice) in choices {
+        if let Some(choice) = choice {
+            label.push_str(&format!(", {what} {choice}"));
+        }
     }
+    match arguments.text_rows {
+        TextRows::Auto => {}
+        TextRows::Lines => label.push_str(", rows are lines"),
+        TextRows::Documents => label.push_str(", rows are documents"),
+    }
+    label
 }
 
 fn fields(settings: &RunSettings) -> serde_json::Map<String, Value> {
@@ -254,6 +274,20 @@ mod tests {
         let steps = settings(&["--max-steps", "50", "--lambda-warmup-steps", "0"]);
         assert_eq!((steps.total_blocks, steps.total_steps), (400, 50));
         assert_eq!(steps.schedule.blend.value_at(0), 1.0);
+    }
+
+    #[test]
+    fn the_dataset_is_named_with_all_that_is_chosen_of_it() {
+        assert_eq!(settings(&[]).dataset, "stories");
+        let flags = ["--dataset-config-name", "raw", "--train-split", "train[:9]"];
+        assert_eq!(
+            settings(&flags).dataset,
+            "stories, configuration raw, split train[:9]"
+        );
+        assert_eq!(
+            settings(&["--text-rows", "lines"]).dataset,
+            "stories, rows are lines"
+        );
     }
 
     #[test]

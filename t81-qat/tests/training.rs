@@ -273,8 +273,8 @@ fn errors_name_the_thing_and_the_way_out() {
     let said = fail(&mut with_model(&empty));
     assert!(said.contains("mamba") && said.contains("llama"), "{said}");
 
-    let mut command = short_run(&run, 1);
-    let said = fail(command.args(["--include", "nothing_is_called_this"]));
+    let mut blocked = short_run(&run, 1);
+    let said = fail(blocked.args(["--include", "nothing_is_called_this"]));
     assert!(said.contains("--include"), "{said}");
     let said = fail(short_run(&run, 1).args(["--exclude", "("]));
     assert!(
@@ -282,16 +282,26 @@ fn errors_name_the_thing_and_the_way_out() {
         "{said}"
     );
     let said = fail(short_run(&run, 1).args(["--dataset-config-name", "raw"]));
-    assert!(said.contains("--dataset-config-name raw"), "{said}");
+    assert!(
+        said.contains("stories has no configuration to choose; leave `raw` out"),
+        "{said}"
+    );
     let said = fail(short_run(&run, 1).arg("--resume"));
     assert!(said.contains("no complete checkpoint"), "{said}");
 
+    let train_on = |file: &Path| {
+        let mut training = command();
+        training.args(["tiny", "--max-steps", "1", "--no-token-cache"]);
+        training.arg("--output-dir").arg(&run);
+        training.arg("--train-file").arg(file);
+        training
+    };
     let missing = path.join("missing.txt");
-    let said = fail(short_run(&run, 1).arg("--train-file").arg(&missing));
+    let said = fail(&mut train_on(&missing));
     assert!(said.contains("missing.txt does not exist"), "{said}");
     let latin = path.join("latin.txt");
     fs::write(&latin, b"caf\xe9 au lait").unwrap();
-    let said = fail(short_run(&run, 1).arg("--train-file").arg(&latin));
+    let said = fail(&mut train_on(&latin));
     assert!(
         said.contains("not UTF-8") && said.contains("offset 3"),
         "{said}"

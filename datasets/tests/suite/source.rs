@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use t81_datasets::{
-    DataError, DatasetSource, LoadOptions, Split, StoryCorpus, TokenBlocks, story_tokenizer,
-    tokenize_text,
+    DataError, DatasetSource, LoadOptions, Split, StoryCorpus, TokenBlocks, Tokens,
+    story_tokenizer, tokenize_text,
 };
 use tokenizers::Tokenizer;
 
@@ -23,8 +23,8 @@ fn lines(count: usize) -> String {
         .collect()
 }
 
-fn decoded(tokenizer: &Tokenizer, tokens: &[u32]) -> String {
-    tokenizer.decode(tokens, false).unwrap()
+fn decoded(tokenizer: &Tokenizer, tokens: &Tokens) -> String {
+    tokenizer.decode(&tokens.to_vec(), false).unwrap()
 }
 
 #[test]
@@ -40,12 +40,17 @@ fn names_are_parsed() {
     assert!(matches!(error, DataError::MissingFile { path: p } if p == path));
     fs::write(&path, "text").unwrap();
     let source: DatasetSource = name.parse().unwrap();
-    assert_eq!(source, DatasetSource::TextFile(path.clone()));
+    assert_eq!(source, DatasetSource::Files(vec![path.clone()]));
     assert_eq!(source.to_string(), name);
     assert_eq!(DatasetSource::Stories.to_string(), "stories");
+    let name = directory.path().to_str().unwrap();
+    let source: DatasetSource = name.parse().unwrap();
+    assert_eq!(source, DatasetSource::Directory(directory.path().into()));
+    assert_eq!(source.to_string(), name);
 
     for missing in [
         "no-such-file.txt",
+        "no-such-file.jsonl.gz",
         "./no-such-file",
         "../no/such",
         "/no/such",
@@ -58,11 +63,17 @@ fn names_are_parsed() {
         "wikitext-2-raw-v1",
         "Salesforce/wikitext",
         "roneneldan/TinyStories",
-        "",
     ] {
-        let error = hub.parse::<DatasetSource>().unwrap_err();
-        assert!(matches!(&error, DataError::HubDataset { name } if name == hub));
-        assert!(error.to_string().contains("not downloaded"), "{error}");
+        let source: DatasetSource = hub.parse().unwrap();
+        assert_eq!(source, DatasetSource::Hub(hub.to_owned()));
+        assert_eq!(source.to_string(), hub);
+    }
+    for nonsense in ["", "a/b/c", "a/", "two words", "caf\u{e9}", "-x/y"] {
+        let error = nonsense.parse::<DatasetSource>().unwrap_err();
+        assert!(
+            matches!(&error, DataError::UnknownDataset { name } if name == nonsense),
+            "{error}"
+        );
     }
 }
 
@@ -83,7 +94,7 @@ fn story_streams_are_the_separated_stories_of_their_splits() {
             text = text + &story + "<|endoftext|>";
         }
         assert_eq!(decoded(&tokenizer, tokens), text);
-        assert_eq!(*tokens, tokenize_text(&tokenizer, &text).unwrap());
+        assert_eq!(tokens.to_vec(), tokenize_text(&tokenizer, &text).unwrap());
     }
 }
 
@@ -96,7 +107,7 @@ fn a_given_or_found_separator_is_used() {
     };
     let streams = DatasetSource::Stories.load(&tokenizer, &options).unwrap();
     assert_eq!(
-        streams.train.iter().filter(|&&token| token == 250).count(),
+        streams.train.iter().filter(|&token| token == 250).count(),
         41
     );
 
@@ -110,7 +121,7 @@ fn a_given_or_found_separator_is_used() {
         streams
             .validation
             .iter()
-            .filter(|&&token| token == 0)
+            .filter(|&token| token == 0)
             .count(),
         6
     );
@@ -140,8 +151,8 @@ fn samples_are_blocks() {
     };
     let all = DatasetSource::Stories.load(&tokenizer, &small()).unwrap();
     let streams = DatasetSource::Stories.load(&tokenizer, &options).unwrap();
-    assert_eq!(streams.train, all.train[..7 * 32 + 1]);
-    assert_eq!(streams.validation, all.validation[..2 * 32 + 1]);
+    assert_eq!(streams.train, all.train.slice(0..7 * 32 + 1));
+    assert_eq!(streams.validation, all.validation.slice(0..2 * 32 + 1));
     let blocks = TokenBlocks::new(streams.train, 32).unwrap();
     assert_eq!(burn::data::dataset::Dataset::len(&blocks), 7);
     let more = LoadOptions {
@@ -158,7 +169,7 @@ fn the_last_tenth_of_the_lines_is_for_validation() {
     let text = lines(1000);
     fs::write(&path, &text).unwrap();
     let tokenizer = story_tokenizer(300).unwrap();
-    let streams = DatasetSource::TextFile(path)
+    let streams = DatasetSource::Files(vec![path])
         .load(&tokenizer, &LoadOptions::default())
         .unwrap();
     let (train, validation) = (
@@ -185,17 +196,14 @@ fn a_validation_file_leaves_all_of_the_text_for_training() {
         validation_file: Some(validation),
         ..small()
     };
-    let streams = DatasetSource::TextFile(text)
+    let streams = DatasetSource::Files(vec![text])
         .load(&tokenizer, &options)
         .unwrap();
     assert_eq!(decoded(&tokenizer, &streams.train), lines(100));
     assert_eq!(decoded(&tokenizer, &streams.validation), "Another text.");
     let streams = DatasetSource::Stories.load(&tokenizer, &options).unwrap();
     assert_eq!(decoded(&tokenizer, &streams.validation), "Another text.");
-    assert_eq!(
-        streams.train.iter().filter(|&&token| token == 0).count(),
-        41
-    );
+    assert_eq!(streams.train.iter().filter(|&token| token == 0).count(), 41);
 }
 
 #[test]
@@ -205,7 +213,7 @@ fn requests_that_cannot_be_met_are_errors() {
     fs::write(&path, lines(100)).unwrap();
     let tokenizer = story_tokenizer(300).unwrap();
     let load =
-        |options: LoadOptions| DatasetSource::TextFile(path.clone()).load(&tokenizer, &options);
+        |options: LoadOptions| DatasetSource::Files(vec![path.clone()]).load(&tokenizer, &options);
     let all = LoadOptions::default;
 
     assert!(matches!(

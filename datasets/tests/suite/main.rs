@@ -1,0 +1,12 @@
+//! The crate as its users see it.
+
+mod cache;
+mod files;
+mod fixtures;
+mod hostile;
+mod hub;
+#[path = "../../../t81-hub/tests/hub_server/mod.rs"]
+mod hub_server;
+mod repositories;
+mod source;
+mod tokenizer;
