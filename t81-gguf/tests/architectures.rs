@@ -109,6 +109,7 @@ fn exported(model: &Value, quant: ExportType, dense: &[&str]) -> Exported {
     let output = directory.path().join("model.gguf");
     let options = ExportOptions {
         quant: Some(quant),
+        validate: true,
         ..ExportOptions::default()
     };
     let summary = export(&source, &origin, &output, &options, &mut |_| {
