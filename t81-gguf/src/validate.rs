@@ -104,3 +104,81 @@ fn differs(written: &GgufTensor<'_>, element: u64) -> GgufError {
         element,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use half::f16;
+    use t81_core::{BlockFormat, Granularity};
+
+    use super::*;
+    use crate::metadata::Metadata;
+    use crate::tensor_type::TensorType;
+    use crate::writer::{GgufWriter, TensorPlan};
+
+    /// `[3, 512]`: codes `7 i mod 3 - 1`, a scale for each 256.
+    fn matrix() -> TernaryMatrix {
+        let mut codes = vec![0u8; 3 * 128];
+        for element in 0..3 * 512 {
+            codes[element / 4] |= ((element * 7 % 3) as u8) << (2 * (element % 4));
+        }
+        let scales = (1..=6).map(|scale| f16::from_f32(scale as f32 / 8.0));
+        let group = Granularity::group(256).unwrap();
+        TernaryMatrix::from_parts(codes, scales.collect(), 3, 512, group).unwrap()
+    }
+
+    fn differing_element(outcome: Result<(), GgufError>) -> Option<u64> {
+        match outcome {
+            Ok(()) => None,
+            Err(GgufError::Differs { tensor, element }) if tensor == "t" => Some(element),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn one_changed_bit_is_found_where_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        for format in BlockFormat::ALL {
+            let good = format.encode(&matrix()).unwrap();
+            // A code of the last weights of row 1, and the scale of the first block of row 2.
+            let row = good.len() / 3;
+            let (scale, code) = match format {
+                BlockFormat::Q2_0 => (2 * row, 2 * row - 1),
+                _ => (2 * row + format.block_bytes() - 2, 2 * row - 3),
+            };
+            for (at, elements) in [
+                (None, None),
+                (Some(code), Some(512 + 256..1024)),
+                (Some(scale), Some(1024..1024 + 2)),
+            ] {
+                let mut bytes = good.clone();
+                if let Some(at) = at {
+                    bytes[at] ^= 0x40;
+                }
+                let path = directory.path().join("file.gguf");
+                let plan = [TensorPlan {
+                    name: "t".into(),
+                    tensor_type: TensorType::from(format),
+                    dimensions: vec![512, 3],
+                }];
+                let mut writer = GgufWriter::create(&path, &Metadata::new(), &plan, true).unwrap();
+                writer.write_tensor("t", &bytes).unwrap();
+                writer.finish().unwrap();
+                let file = GgufFile::open(&path).unwrap();
+                let written = file.tensor("t").unwrap();
+
+                let found = differing_element(same_ternary(&matrix(), 0, &written));
+                match &elements {
+                    None => assert_eq!(found, None, "{format}"),
+                    Some(elements) => assert!(
+                        found.is_some_and(|found| elements.contains(&found)),
+                        "{format}: {found:?}, not in {elements:?}"
+                    ),
+                }
+                let mut sink = TensorSink::comparing(written, &path);
+                let found = differing_element(sink.write(&good));
+                assert_eq!(found.is_none(), at.is_none(), "{format}");
+                assert_eq!(sink.is_complete(), at.is_none());
+            }
+        }
+    }
+}

@@ -1,12 +1,15 @@
 //! Writing a GGUF file as a stream: the header from a plan, then one tensor after the other.
 
+mod sink;
+
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use t81_core::TernaryMatrix;
 use tempfile::NamedTempFile;
+
+pub use sink::TensorSink;
 
 use crate::error::GgufError;
 use crate::format_error::FormatError;
@@ -14,9 +17,8 @@ use crate::metadata::{Metadata, MetadataValue, encode_string};
 use crate::parse::{
     ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_DIMENSIONS, NAME_BUFFER, TensorInfo, tensor_bytes,
 };
-use crate::reader::{GgufFile, GgufTensor};
+use crate::reader::GgufFile;
 use crate::tensor_type::TensorType;
-use crate::validate;
 
 const VERSION: u32 = 3;
 const BUFFER_BYTES: usize = 1 << 20;
@@ -127,15 +129,9 @@ impl GgufWriter {
                 });
             }
         };
-        let mut sink = TensorSink {
-            target: Target::File(&mut self.out),
-            path: &self.path,
-            name,
-            expected,
-            written: 0,
-        };
+        let mut sink = TensorSink::new(&mut self.out, &self.path, name, expected);
         let produced = produce(&mut sink);
-        let written = sink.written;
+        let written = sink.written();
         if written > 0 && (produced.is_err() || written != expected) {
             self.broken = Some(name.to_owned());
         }
@@ -216,78 +212,6 @@ impl GgufWriter {
         io::copy(&mut io::Read::take(io::repeat(0), padding), &mut self.out)
             .map(|_| ())
             .map_err(|source| GgufError::io("write", &self.path, source))
-    }
-}
-
-/// Takes the data of one tensor, piece by piece.
-#[derive(Debug)]
-pub struct TensorSink<'a> {
-    target: Target<'a>,
-    path: &'a Path,
-    name: &'a str,
-    expected: u64,
-    written: u64,
-}
-
-/// Where the data of a tensor goes.
-#[derive(Debug)]
-enum Target<'a> {
-    File(&'a mut BufWriter<NamedTempFile>),
-    /// Nowhere: it is compared with what was written before.
-    Comparison(GgufTensor<'a>),
-}
-
-impl<'a> TensorSink<'a> {
-    /// A sink that refuses data other than that of a written tensor.
-    pub(crate) fn comparing(written: GgufTensor<'a>, path: &'a Path) -> Self {
-        Self {
-            target: Target::Comparison(written),
-            path,
-            name: &written.info.name,
-            expected: written.info.bytes,
-            written: 0,
-        }
-    }
-
-    /// Whether all of the tensor's data came.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.written == self.expected
-    }
-
-    /// In a comparison, compares the next rows by what they mean rather than by their bytes. Returns false where there is
-    /// none.
-    pub(crate) fn compare_ternary(&mut self, matrix: &TernaryMatrix) -> Result<bool, GgufError> {
-        let Target::Comparison(written) = &self.target else {
-            return Ok(false);
-        };
-        let row_bytes = written.info.bytes / written.rows();
-        validate::same_ternary(matrix, self.written / row_bytes, written)?;
-        self.written += matrix.rows() as u64 * row_bytes;
-        Ok(true)
-    }
-
-    /// Appends `bytes`.
-    ///
-    /// # Errors
-    ///
-    /// [`GgufError::TensorSize`] when the tensor's plan has fewer bytes, [`GgufError::Io`] when the disk is full.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), GgufError> {
-        let written = self.written + bytes.len() as u64;
-        if written > self.expected {
-            return Err(GgufError::TensorSize {
-                tensor: self.name.to_owned(),
-                expected: self.expected,
-                found: written,
-            });
-        }
-        match &mut self.target {
-            Target::File(out) => out
-                .write_all(bytes)
-                .map_err(|source| GgufError::io("write", self.path, source))?,
-            Target::Comparison(tensor) => validate::same_bytes(bytes, self.written, tensor)?,
-        }
-        self.written = written;
-        Ok(())
     }
 }
 
