@@ -6,7 +6,7 @@ use crate::files::{MAX_JSON_BYTES, TensorFiles};
 use crate::json::read_json;
 use crate::resolve::local_directory;
 use crate::t81::METADATA_FILE;
-use crate::{HubError, ModelConfig, TensorView};
+use crate::{Dtype, HubError, ModelConfig, TensorView};
 
 /// A model of floats in a local directory: `config.json` plus `model.safetensors` or the shards that
 /// `model.safetensors.index.json` lists. The files are mapped, not read; opening costs their headers.
@@ -37,7 +37,20 @@ impl Checkpoint {
         Ok(Self { files, config })
     }
 
-    /// The directory that was opened.
+    /// A checkpoint of tensors in memory, named and shaped as the architecture's are on disk. Tensors that the architecture
+    /// needs are checked by [`ModelConfig::check`].
+    ///
+    /// # Errors
+    /// If a tensor's bytes do not fit its shape, or a name occurs twice.
+    pub fn in_memory(
+        config: ModelConfig,
+        tensors: impl IntoIterator<Item = MemoryTensor>,
+    ) -> Result<Self, HubError> {
+        let files = TensorFiles::in_memory(tensors)?;
+        Ok(Self { files, config })
+    }
+
+    /// The directory that was opened; empty for a checkpoint in memory.
     pub fn directory(&self) -> &Path {
         self.files.directory()
     }
@@ -77,6 +90,34 @@ impl Checkpoint {
         self.files
             .in_file_order()
             .filter_map(|raw| TensorView::from_raw(raw).ok())
+    }
+}
+
+/// One tensor of a checkpoint in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemoryTensor {
+    /// The tensor's name, for example `model.layers.0.self_attn.q_proj.weight`.
+    pub name: String,
+    /// Its element type.
+    pub dtype: Dtype,
+    /// Its shape, outermost dimension first.
+    pub shape: Vec<usize>,
+    /// Its elements: row-major, little endian.
+    pub bytes: Vec<u8>,
+}
+
+impl MemoryTensor {
+    /// A tensor of these values.
+    pub fn from_f32(name: impl Into<String>, shape: &[usize], values: &[f32]) -> Self {
+        Self {
+            name: name.into(),
+            dtype: Dtype::F32,
+            shape: shape.to_vec(),
+            bytes: values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
+        }
     }
 }
 

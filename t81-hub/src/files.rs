@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 use serde::Deserialize;
 
-use crate::HubError;
 use crate::header::{HeaderEntry, parse_header};
 use crate::json::{UniqueMap, read_json};
 use crate::pages::Pages;
+use crate::{HubError, MemoryTensor, TensorView};
 
 /// File name of a model that is not sharded.
 pub(crate) const SINGLE_FILE: &str = "model.safetensors";
@@ -41,8 +41,33 @@ pub(crate) struct TensorFiles {
 #[derive(Debug)]
 struct Shard {
     path: PathBuf,
-    map: Option<Mmap>,
+    contents: Contents,
     entries: Vec<HeaderEntry>,
+}
+
+/// The bytes of a shard.
+#[derive(Debug)]
+enum Contents {
+    /// An empty file, or a file's.
+    Mapped(Option<Mmap>),
+    /// A tensor's, given by the caller.
+    Memory(Vec<u8>),
+}
+
+impl Contents {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map.as_deref().unwrap_or_default(),
+            Self::Memory(bytes) => bytes,
+        }
+    }
+
+    fn map(&self) -> Option<&Mmap> {
+        match self {
+            Self::Mapped(map) => map.as_ref(),
+            Self::Memory(_) => None,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -90,6 +115,14 @@ impl TensorFiles {
             }
         }
         Ok(files)
+    }
+
+    /// Tensors in memory, which have no directory.
+    pub(crate) fn in_memory(
+        tensors: impl IntoIterator<Item = MemoryTensor>,
+    ) -> Result<Self, HubError> {
+        let shards: Result<_, HubError> = tensors.into_iter().map(Shard::in_memory).collect();
+        Self::from_shards(Path::new(""), shards?)
     }
 
     fn from_shards(directory: &Path, shards: Vec<Shard>) -> Result<Self, HubError> {
@@ -168,7 +201,27 @@ impl Shard {
             Some(map_file(&file, &path)?)
         };
         let entries = parse_header(map.as_deref().unwrap_or_default(), &path)?;
-        Ok(Self { path, map, entries })
+        Ok(Self {
+            path,
+            contents: Contents::Mapped(map),
+            entries,
+        })
+    }
+
+    fn in_memory(tensor: MemoryTensor) -> Result<Self, HubError> {
+        // Checks the length.
+        TensorView::new(&tensor.name, tensor.dtype, &tensor.shape, &tensor.bytes)?;
+        let entry = HeaderEntry {
+            name: tensor.name,
+            dtype: tensor.dtype.to_safetensors(),
+            shape: tensor.shape,
+            range: 0..tensor.bytes.len(),
+        };
+        Ok(Self {
+            path: PathBuf::from("memory"),
+            contents: Contents::Memory(tensor.bytes),
+            entries: vec![entry],
+        })
     }
 
     fn tensor<'a>(&'a self, entry: &'a HeaderEntry) -> RawTensor<'a> {
@@ -176,9 +229,9 @@ impl Shard {
             name: &entry.name,
             dtype: entry.dtype,
             shape: &entry.shape,
-            bytes: &self.map.as_deref().unwrap_or_default()[entry.range.clone()],
+            bytes: &self.contents.bytes()[entry.range.clone()],
             file: &self.path,
-            pages: Pages::new(self.map.as_ref(), &entry.range),
+            pages: Pages::new(self.contents.map(), &entry.range),
         }
     }
 }

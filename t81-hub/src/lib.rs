@@ -36,7 +36,7 @@ mod tensor_view;
 mod tokenizer;
 
 pub use architectures::{Architecture, Normalisation, RowOrder, TensorRole, TensorSpec};
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, MemoryTensor};
 pub use config::{ModelConfig, Rope, RopeScaling, SlidingWindow};
 pub use dtype::{Dtype, ParseDtypeError};
 pub use error::HubError;

@@ -1,7 +1,7 @@
 //! A directory that appears under its name only when it is complete.
 
-use std::ffi::OsString;
-use std::fs::File;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -9,14 +9,22 @@ use tempfile::TempDir;
 use super::metadata::METADATA_FILE;
 use crate::HubError;
 
+/// What the name of a partial directory has after the name of its target.
+const PARTIAL: &str = ".t81-partial-";
+
+/// How often a partial directory is made anew when another process takes it for an abandoned one.
+const ATTEMPTS: usize = 8;
+
 /// A directory being written beside its final place, under the name `.NAME.t81-partial-XXXXXX`. Dropping it removes it;
 /// [`commit`](Self::commit) moves it to its final place in one step. A process that is killed leaves the partial directory
-/// behind and the final place as it was.
+/// behind and the final place as it was; the next one that writes there removes it.
 #[derive(Debug)]
 pub(super) struct AtomicDirectory {
     target: PathBuf,
     overwrite: bool,
     partial: TempDir,
+    /// Locked as long as this process works on the directory: what is not locked is abandoned.
+    _lock: Option<File>,
 }
 
 impl AtomicDirectory {
@@ -28,8 +36,9 @@ impl AtomicDirectory {
             return Err(HubError::NotReplaceable(target));
         };
         std::fs::create_dir_all(parent).map_err(HubError::io("create", parent))?;
+        let prefix = affixed(name, PARTIAL);
+        remove_abandoned(parent, &prefix);
         let mut builder = tempfile::Builder::new();
-        let prefix = affixed(name, ".t81-partial-");
         builder.prefix(&prefix);
         #[cfg(unix)]
         {
@@ -37,14 +46,21 @@ impl AtomicDirectory {
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(std::fs::Permissions::from_mode(0o777));
         }
-        let partial = builder
-            .tempdir_in(parent)
-            .map_err(HubError::io("create a directory in", parent))?;
-        Ok(Self {
-            target,
-            overwrite,
-            partial,
-        })
+        for _ in 0..ATTEMPTS {
+            let partial = builder
+                .tempdir_in(parent)
+                .map_err(HubError::io("create a directory in", parent))?;
+            if let Owned::Yes(lock) = own(partial.path()) {
+                return Ok(Self {
+                    target,
+                    overwrite,
+                    partial,
+                    _lock: lock,
+                });
+            }
+        }
+        let source = std::io::Error::other("other processes keep removing it");
+        Err(HubError::io("create a directory in", parent)(source))
     }
 
     /// Where the files go until [`commit`](Self::commit).
@@ -59,6 +75,7 @@ impl AtomicDirectory {
             target,
             overwrite,
             partial,
+            ..
         } = self;
         sync_directory(partial.path())?;
         // Somebody else may have made the target since the first look.
@@ -81,11 +98,61 @@ impl AtomicDirectory {
     }
 }
 
-fn affixed(name: &std::ffi::OsStr, suffix: &str) -> OsString {
+fn affixed(name: &OsStr, suffix: &str) -> OsString {
     let mut affixed = OsString::from(".");
     affixed.push(name);
     affixed.push(suffix);
     affixed
+}
+
+/// Whether a new partial directory is this process' own.
+enum Owned {
+    /// With the lock, where the file system has locks.
+    Yes(Option<File>),
+    /// Another process took it for abandoned before it was locked.
+    No,
+}
+
+fn own(partial: &Path) -> Owned {
+    let Ok(directory) = File::open(partial) else {
+        return if partial.exists() {
+            Owned::Yes(None)
+        } else {
+            Owned::No
+        };
+    };
+    match directory.try_lock() {
+        Err(TryLockError::WouldBlock) => Owned::No,
+        // Between its making and its locking it may have been removed.
+        _ if !partial.exists() => Owned::No,
+        Ok(()) => Owned::Yes(Some(directory)),
+        Err(TryLockError::Error(_)) => Owned::Yes(None),
+    }
+}
+
+/// Removes the partial directories that processes left which were killed. Whatever cannot be removed stays: it does no harm
+/// but for the space.
+fn remove_abandoned(parent: &Path, prefix: &OsStr) {
+    let Ok(entries) = std::fs::read_dir(parent) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let suffix = name
+            .as_encoded_bytes()
+            .strip_prefix(prefix.as_encoded_bytes());
+        // An old result that stepped aside has a longer name, and is not ours to remove.
+        let is_partial = suffix
+            .is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_alphanumeric));
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_partial
+            && is_directory
+            && let Ok(directory) = File::open(entry.path())
+            && directory.try_lock().is_ok()
+        {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// The target without symbolic links or `..` in the part of it that exists.
@@ -200,6 +267,36 @@ mod tests {
         std::fs::remove_dir(new.path()).unwrap();
         assert!(replace_in_two_steps(new.partial, &target).is_err());
         assert_eq!(std::fs::read(target.join(METADATA_FILE)).unwrap(), b"old");
+    }
+
+    #[test]
+    fn abandoned_directories_are_removed_and_others_stay() {
+        let parent = tempfile::tempdir().unwrap();
+        let target = old_result(parent.path());
+        let living = AtomicDirectory::create(&target, true).unwrap();
+        for name in [
+            ".out.t81-partial-Ab12cd",
+            ".out.t81-partial-Ab12cd-previous",
+            ".other.t81-partial-Ab12cd",
+            "out.t81-partial-Ab12cd",
+        ] {
+            std::fs::create_dir(parent.path().join(name)).unwrap();
+            std::fs::write(parent.path().join(name).join("model.safetensors"), b"x").unwrap();
+        }
+        let file = parent.path().join(".out.t81-partial-file");
+        std::fs::write(&file, b"mine").unwrap();
+        let next = AtomicDirectory::create(&target, true).unwrap();
+        assert!(living.path().is_dir() && next.path().is_dir() && file.is_file());
+        assert!(!parent.path().join(".out.t81-partial-Ab12cd").exists());
+        for name in [
+            ".out.t81-partial-Ab12cd-previous",
+            ".other.t81-partial-Ab12cd",
+            "out.t81-partial-Ab12cd",
+        ] {
+            assert!(parent.path().join(name).is_dir(), "{name}");
+        }
+        drop((living, next));
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 5);
     }
 
     #[test]

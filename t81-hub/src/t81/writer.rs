@@ -63,9 +63,7 @@ impl T81Writer {
         let mut file = File::create_new(&path).map_err(HubError::io("create", &path))?;
         file.write_all(&header)
             .map_err(HubError::io("write", &path))?;
-        // Beyond the header the file is sparse until the tensors come; a full disk shows when they do.
-        file.set_len(file_bytes)
-            .map_err(HubError::io("enlarge", &path))?;
+        reserve(&file, file_bytes).map_err(HubError::io("reserve the space for", &path))?;
         let pending = plan
             .into_iter()
             .map(|tensor| (tensor.name.clone(), tensor))
@@ -454,6 +452,22 @@ fn write_at(file: &mut File, path: &Path, offset: u64, bytes: &[u8]) -> Result<(
 fn wrong_length(name: &str, slot: Slot, given: usize) -> HubError {
     let problem = format!("planned with {} bytes, given {given}", slot.length);
     HubError::plan(name, problem)
+}
+
+/// Gives a file its final size. Where the system can, the space is taken now: a full disk shows before the work.
+fn reserve(file: &File, bytes: u64) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::FallocateFlags;
+        use rustix::io::Errno;
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => return Ok(()),
+            Err(error @ (Errno::NOSPC | Errno::FBIG | Errno::DQUOT)) => return Err(error.into()),
+            // A file system that reserves nothing: the file stays sparse, and a full disk shows when the tensors come.
+            Err(_) => {}
+        }
+    }
+    file.set_len(bytes)
 }
 
 fn weights(info: &TernaryTensorInfo) -> u64 {
