@@ -44,15 +44,27 @@ pub fn convert_with_progress(
     options: &ConvertOptions,
     progress: &mut dyn Progress,
 ) -> Result<ConversionReport, ConvertError> {
-    let (source, destination) = (source.as_ref(), destination.as_ref());
-    let started = Instant::now();
+    let source = source.as_ref();
     let checkpoint = Checkpoint::open(source)?;
+    let label = source.display().to_string();
+    convert_checkpoint(&checkpoint, label, destination.as_ref(), options, progress)
+}
+
+/// Makes a checkpoint ternary that is open already; `label` is what its user calls it.
+pub(crate) fn convert_checkpoint(
+    checkpoint: &Checkpoint,
+    label: String,
+    destination: &Path,
+    options: &ConvertOptions,
+    progress: &mut dyn Progress,
+) -> Result<ConversionReport, ConvertError> {
+    let started = Instant::now();
     check_apart(checkpoint.directory(), destination)?;
-    checkpoint.config().check(&checkpoint)?;
-    let selection = Selection::new(&checkpoint, options)?;
+    checkpoint.config().check(checkpoint)?;
+    let selection = Selection::new(checkpoint, options)?;
     let quantizer = options.quantizer(selection.granularity)?;
     let quantized =
-        QuantizedCheckpoint::with_granularities(&checkpoint, quantizer.clone(), selection.tensors)?;
+        QuantizedCheckpoint::with_granularities(checkpoint, quantizer.clone(), selection.tensors)?;
     let plan = plan(&quantized, options);
     let writer = T81Writer::create(destination, plan.clone(), options.overwrite, options.format)?;
     let mut conversion = Conversion {
@@ -63,8 +75,15 @@ pub fn convert_with_progress(
         dense: DenseTotals::default(),
         unheld: Vec::new(),
     };
-    for name in companions(&checkpoint) {
-        conversion.writer.copy_file(&name)?;
+    if checkpoint.directory().as_os_str().is_empty() {
+        let config = format!("{:#}", checkpoint.config().raw);
+        conversion
+            .writer
+            .write_file("config.json", config.as_bytes())?;
+    } else {
+        for name in companions(checkpoint) {
+            conversion.writer.copy_file(&name)?;
+        }
     }
     let bytes: u64 = checkpoint
         .tensors()
@@ -93,10 +112,7 @@ pub fn convert_with_progress(
     let mut metadata = T81Metadata::new(
         "t81-convert",
         env!("CARGO_PKG_VERSION"),
-        options
-            .source_name
-            .clone()
-            .unwrap_or_else(|| source.display().to_string()),
+        options.source_name.clone().unwrap_or(label),
         quantizer.clone(),
         checkpoint.config().model_type,
     );
@@ -108,8 +124,8 @@ pub fn convert_with_progress(
         ternary,
         dense,
         unheld,
-        dropped: dropped(&checkpoint),
-        unexpected: unexpected(&checkpoint),
+        dropped: dropped(checkpoint),
+        unexpected: unexpected(checkpoint),
         source_bytes: bytes,
         stored_bytes: 0,
         seconds: 0.0,
@@ -121,7 +137,7 @@ pub fn convert_with_progress(
         .iter()
         .map(|tensor| (tensor.name.clone(), info(tensor)))
         .collect();
-    metadata.dense_tensors = dense_infos(&checkpoint, &plan);
+    metadata.dense_tensors = dense_infos(checkpoint, &plan);
     metadata.extra.insert("note".into(), NOTE.into());
     let complete = writer.complete(metadata)?;
     if options.validate {

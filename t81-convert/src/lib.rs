@@ -19,6 +19,7 @@
 mod convert;
 mod error;
 mod options;
+mod pretrained;
 mod progress;
 mod report;
 mod selection;
@@ -27,5 +28,6 @@ mod validate;
 pub use convert::{convert, convert_with_progress};
 pub use error::ConvertError;
 pub use options::ConvertOptions;
+pub use pretrained::{from_pretrained_t81, save_pretrained_t81};
 pub use progress::{Progress, Silent};
 pub use report::{ConversionReport, DenseTotals, TernaryReport, Unheld};

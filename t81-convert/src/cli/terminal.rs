@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use t81_convert::Progress;
@@ -11,10 +12,15 @@ use t81_hub::ResolveOptions;
 
 use super::failure::Failure;
 
-/// A progress bar on standard error (hidden where that is no terminal) and a flag that Ctrl-C sets.
+/// How often a line tells of progress where there is no terminal for a bar.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// A progress bar on standard error, or a line now and then where that is no terminal, and a flag that Ctrl-C sets.
 pub(crate) struct Terminal {
     bar: ProgressBar,
     quiet: bool,
+    /// When the last line was written; none for a bar, or for silence.
+    line: Option<Instant>,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -36,12 +42,14 @@ impl Terminal {
             ProgressDrawTarget::stderr()
         };
         let bar = ProgressBar::with_draw_target(None, target);
+        let line = (bar.is_hidden() && !quiet).then(Instant::now);
         let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {wide_msg}");
         Ok(Self {
             bar: style
                 .map(|style| bar.clone().with_style(style))
                 .unwrap_or(bar),
             quiet,
+            line,
             interrupted,
         })
     }
@@ -53,16 +61,27 @@ impl Terminal {
         ResolveOptions::for_terminal(revision, self.quiet, cancelled)
     }
 
+    fn tell(&mut self, what: &str) {
+        if let Some(last) = &mut self.line
+            && last.elapsed() >= LINE_EVERY
+        {
+            *last = Instant::now();
+            let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
+            eprintln!("{what}: {} of {} MB", done / 1_000_000, total / 1_000_000);
+        }
+    }
+
     /// Takes the bar off the screen.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 
     /// Progress of a GGUF export.
-    pub(crate) fn exported(&self, progress: &ExportProgress<'_>) -> ControlFlow<()> {
+    pub(crate) fn exported(&mut self, progress: &ExportProgress<'_>) -> ControlFlow<()> {
         self.bar.set_length(progress.bytes_total);
         self.bar.set_position(progress.bytes_done);
         self.bar.set_message(progress.tensor.to_owned());
+        self.tell("exporting");
         if self.cancelled() {
             ControlFlow::Break(())
         } else {
@@ -82,10 +101,12 @@ impl Progress for Terminal {
 
     fn advanced(&mut self, bytes: u64) {
         self.bar.inc(bytes);
+        self.tell("converting");
     }
 
     fn validating(&mut self, name: &str) {
         self.bar.set_message(format!("validating {name}"));
+        self.tell("validating");
     }
 
     fn cancelled(&self) -> bool {

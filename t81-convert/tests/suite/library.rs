@@ -5,7 +5,7 @@ use std::path::Path;
 
 use regex::Regex;
 use serde_json::json;
-use t81_convert::{ConvertError, ConvertOptions, Progress, convert, convert_with_progress};
+use t81_convert::{ConvertError, ConvertOptions, convert};
 use t81_core::{BlockFormat, Granularity, Layout, Quantizer, Reference, ScaleRule};
 use t81_hub::{Checkpoint, Dtype, HubError, OutputFormat, T81Directory, T81Tensor};
 
@@ -149,10 +149,32 @@ fn the_report_counts_what_was_done() {
         (ternary_weights, dense_weights)
     );
     assert!((statistics.relative_error.unwrap() - report.relative_error()).abs() < 1e-12);
+    assert_eq!(
+        statistics.ratio.unwrap(),
+        report.source_bytes as f64 / statistics.stored_bytes as f64
+    );
+    let down = &directory.metadata().tensors["model.layers.1.mlp.down_proj.weight"];
+    assert_eq!(
+        (down.source_bytes, down.stored_bytes, down.ratio),
+        (Some(32_768), 4096 + 512, Some(32_768.0 / 4608.0))
+    );
+    let norm = &directory.metadata().dense_tensors["model.norm.weight"];
+    assert_eq!(
+        (norm.source_bytes, norm.stored_bytes, norm.ratio),
+        (Some(128), 128, Some(1.0))
+    );
+    assert_eq!(norm.dtype, Dtype::BF16);
+    let note = directory.metadata().extra["note"].as_str().unwrap();
+    assert!(
+        note.contains("unusable") && note.contains("t81-qat"),
+        "{note}"
+    );
     let text = report.to_string();
     for expected in [
-        "mlp.down_proj",
-        "self_attn.q_proj",
+        "layers.1.mlp.down_proj ",
+        "layers.0.self_attn.q_proj ",
+        "\nmlp.down_proj ",
+        "\nself_attn.q_proj ",
         "kept as floats",
         "group:64",
         "2.250",
@@ -576,68 +598,4 @@ fn surplus_tensors_are_reported() {
             .contains("warning: unknown to the architecture"),
         "{report}"
     );
-}
-
-/// Stops after a number of tensors.
-struct Stop {
-    after: usize,
-    seen: usize,
-    bytes: u64,
-    total: u64,
-}
-
-impl Progress for Stop {
-    fn started(&mut self, tensors: usize, bytes: u64) {
-        assert_eq!(tensors, 28);
-        self.total = bytes;
-    }
-
-    fn tensor(&mut self, _name: &str) {
-        self.seen += 1;
-    }
-
-    fn advanced(&mut self, bytes: u64) {
-        self.bytes += bytes;
-    }
-
-    fn cancelled(&self) -> bool {
-        self.seen == self.after
-    }
-}
-
-#[test]
-fn an_interruption_leaves_nothing() {
-    for after in [0, 1, 10, 28] {
-        let place = Place::new();
-        let mut progress = Stop {
-            after,
-            seen: 0,
-            bytes: 0,
-            total: 0,
-        };
-        let error = convert_with_progress(
-            place.source(),
-            place.out(),
-            &ConvertOptions::default(),
-            &mut progress,
-        )
-        .unwrap_err();
-        assert!(matches!(error, ConvertError::Interrupted), "{error}");
-        assert_eq!(names(place.0.path()), ["source"]);
-    }
-    let place = Place::new();
-    let mut progress = Stop {
-        after: usize::MAX,
-        seen: 0,
-        bytes: 0,
-        total: 0,
-    };
-    convert_with_progress(
-        place.source(),
-        place.out(),
-        &ConvertOptions::default(),
-        &mut progress,
-    )
-    .unwrap();
-    assert_eq!((progress.seen, progress.bytes), (28, progress.total));
 }

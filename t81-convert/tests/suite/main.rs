@@ -3,7 +3,10 @@
 mod hub;
 #[path = "../../../t81-hub/tests/hub_server/mod.rs"]
 mod hub_server;
+mod interruption;
 mod library;
 mod model;
+mod pretrained;
 mod program;
 mod signals;
+mod validation;

@@ -6,12 +6,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use t81_gguf::GgufFile;
 use t81_hub::T81Directory;
 
 use crate::model::{config, names, write_with};
 
-fn start(place: &Path, threshold: &str) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_t81-convert"))
+fn command(place: &Path, threshold: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_t81-convert"));
+    command
         .current_dir(place)
         .args([
             "source",
@@ -21,15 +23,24 @@ fn start(place: &Path, threshold: &str) -> Child {
             "--threshold",
             threshold,
         ])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::null());
+    command
 }
 
-/// A model large enough that a conversion takes some ten milliseconds, with a first result of threshold 0.25.
-fn place() -> tempfile::TempDir {
+fn start(place: &Path, threshold: &str) -> Child {
+    command(place, threshold).spawn().unwrap()
+}
+
+/// A model large enough that a conversion takes some ten milliseconds.
+fn source() -> tempfile::TempDir {
     let place = tempfile::tempdir().unwrap();
     write_with(&place.path().join("source"), &config(60), |_, _| ());
+    place
+}
+
+/// The same with a first result of threshold 0.25.
+fn place() -> tempfile::TempDir {
+    let place = source();
     assert!(start(place.path(), "0.25").wait().unwrap().success());
     place
 }
@@ -42,14 +53,28 @@ fn threshold(place: &Path) -> f32 {
         .threshold()
 }
 
+/// Moments at which processes die: the same in every run of the test, spread over a conversion and beyond.
+fn moments(seed: u64) -> impl Iterator<Item = Duration> {
+    let mut state = seed;
+    (0..12).map(move |_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        Duration::from_micros((state >> 33) % 60_000)
+    })
+}
+
+fn kill(mut child: Child, moment: Duration) {
+    std::thread::sleep(moment);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
-fn a_kill_at_any_moment_leaves_a_whole_result() {
+fn a_kill_at_any_moment_leaves_the_old_result_or_the_new_one() {
     let place = place();
-    for step in 0..12 {
-        let mut child = start(place.path(), "0.75");
-        std::thread::sleep(Duration::from_millis(4 * step));
-        child.kill().unwrap();
-        child.wait().unwrap();
+    for moment in moments(1) {
+        kill(start(place.path(), "0.75"), moment);
         let found = threshold(place.path());
         assert!(found == 0.25 || found == 0.75, "{found}");
         for name in names(place.path()) {
@@ -60,26 +85,113 @@ fn a_kill_at_any_moment_leaves_a_whole_result() {
     }
     assert!(start(place.path(), "0.5").wait().unwrap().success());
     assert_eq!(threshold(place.path()), 0.5);
+    // What the killed processes left, the next one removed.
+    assert_eq!(names(place.path()), ["out", "source"]);
+}
+
+#[test]
+fn a_kill_of_a_first_conversion_leaves_nothing_half_made() {
+    let place = source();
+    let (out, gguf) = (place.path().join("out"), place.path().join("model.gguf"));
+    let mut finished = 0;
+    for moment in moments(2) {
+        let mut command = command(place.path(), "0.75");
+        kill(
+            command
+                .args(["--output-gguf", "model.gguf"])
+                .spawn()
+                .unwrap(),
+            // The export follows the conversion.
+            2 * moment,
+        );
+        if out.exists() {
+            assert_eq!(threshold(place.path()), 0.75);
+            finished += 1;
+            fs::remove_dir_all(&out).unwrap();
+        }
+        if gguf.exists() {
+            let file = GgufFile::open(&gguf).unwrap();
+            assert_eq!(file.tensors().count(), 60 * 12 + 2);
+            fs::remove_file(&gguf).unwrap();
+        }
+    }
+    assert!(finished < 12, "no kill came in time");
+    assert!(start(place.path(), "0.5").wait().unwrap().success());
+    assert_eq!(threshold(place.path()), 0.5);
 }
 
 #[test]
 fn ctrl_c_at_any_moment_leaves_no_trace() {
     let place = place();
     let mut last = 0.25;
-    for step in 0..12u32 {
+    for (step, moment) in moments(3).enumerate() {
         let wanted = 0.3 + 0.05 * step as f32;
         let mut child = start(place.path(), &wanted.to_string());
-        std::thread::sleep(Duration::from_millis(4 * u64::from(step)));
+        std::thread::sleep(moment);
+        let signal = if step % 2 == 0 { "-INT" } else { "-TERM" };
         let sent = Command::new("kill")
-            .args(["-INT", &child.id().to_string()])
+            .args([signal, &child.id().to_string()])
             .stderr(Stdio::null())
             .status();
         assert!(sent.is_ok());
-        if child.wait().unwrap().success() {
+        let ended = child.wait().unwrap();
+        // A signal that comes before the handler is there ends the program at once; it has written nothing yet.
+        if ended.success() {
             last = wanted;
         }
         assert_eq!(threshold(place.path()), last);
         assert_eq!(names(place.path()), ["out", "source"]);
     }
     assert!(fs::metadata(place.path().join("out/model.safetensors")).is_ok());
+}
+
+/// A limit on the size of files is what a full disk looks like to a program.
+#[test]
+fn a_full_disk_is_an_error_and_leaves_the_old_result() {
+    let place = place();
+    for blocks in ["1", "64", "512"] {
+        let output = Command::new("sh")
+            .current_dir(place.path())
+            .args(["-c", "trap '' XFSZ; ulimit -f $0; exec \"$@\"", blocks])
+            .arg(env!("CARGO_BIN_EXE_t81-convert"))
+            .args(["source", "out", "--overwrite", "--quiet"])
+            .output()
+            .unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(
+            message.contains("model.safetensors") && message.contains("File too large"),
+            "{message}"
+        );
+        assert_eq!(threshold(place.path()), 0.25);
+        assert_eq!(names(place.path()), ["out", "source"]);
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_an_error() {
+    let place = place();
+    // Also for root, whom permissions do not stop.
+    let output = Command::new(env!("CARGO_BIN_EXE_t81-convert"))
+        .current_dir(place.path())
+        .args(["source", "/proc/out", "--quiet"])
+        .output()
+        .unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(
+        message.contains("cannot create a directory in `/proc`"),
+        "{message}"
+    );
+    // A file where a directory is needed.
+    fs::write(place.path().join("file"), b"mine").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_t81-convert"))
+        .current_dir(place.path())
+        .args(["source", "file/out", "--quiet"])
+        .output()
+        .unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("cannot create"), "{message}");
+    assert_eq!(fs::read(place.path().join("file")).unwrap(), b"mine");
 }

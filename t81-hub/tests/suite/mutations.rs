@@ -332,5 +332,8 @@ fn a_source_that_is_no_directory() {
     let message = open_and_check(Path::new("HuggingFaceTB/SmolLM2-135M"))
         .unwrap_err()
         .to_string();
-    assert!(message.contains("pass a local directory"), "{message}");
+    assert!(
+        message.contains("`HuggingFaceTB/SmolLM2-135M` was not found"),
+        "{message}"
+    );
 }
