@@ -42,6 +42,7 @@ mod pieces;
 mod quantize_options;
 mod reader;
 mod repack;
+mod temporary;
 mod tensor_role;
 mod tensor_type;
 mod tokenizer;

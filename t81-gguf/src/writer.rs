@@ -18,6 +18,7 @@ use crate::parse::{
     ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_DIMENSIONS, NAME_BUFFER, TensorInfo, tensor_bytes,
 };
 use crate::reader::GgufFile;
+use crate::temporary;
 use crate::tensor_type::TensorType;
 
 const VERSION: u32 = 3;
@@ -73,8 +74,8 @@ impl GgufWriter {
         let alignment = plan_alignment(metadata).map_err(planned)?;
         let tensors = lay_out(plan, alignment).map_err(planned)?;
 
-        let temporary =
-            temporary_file(path).map_err(|source| GgufError::io("create", path, source))?;
+        let temporary = temporary::create(path, folder(path))
+            .map_err(|source| GgufError::io("create", path, source))?;
         let mut writer = Self {
             path: path.to_owned(),
             overwrite,
@@ -243,22 +244,6 @@ fn folder(path: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
-}
-
-fn temporary_file(path: &Path) -> io::Result<NamedTempFile> {
-    let prefix = format!(
-        ".{}.",
-        path.file_name().unwrap_or_default().to_string_lossy()
-    );
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(".partial");
-    // Readable as any new file is (the process's umask applies), where tempfile's default is the owner alone.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder(path))
 }
 
 /// Makes the new name durable; a file system that cannot sync directories has nothing to make durable.

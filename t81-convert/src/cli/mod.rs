@@ -43,6 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let options = ExportOptions {
             quant: arguments.quant.map(ExportType::Ternary),
             overwrite: arguments.overwrite,
+            validate: arguments.validate,
             ..Default::default()
         };
         let exported = export_t81_with_progress(&directory, gguf, &options, &mut |progress| {
