@@ -35,9 +35,9 @@ def main():
 def compare(arguments, work):
     floats, out = work / "float.gguf", work / "out.gguf"
     write_float_gguf(arguments, floats, work)
-    size = sum(len(data) * data.itemsize for _, data in tensors(arguments.model))
+    size = sum(data.nbytes for _, data in tensors(arguments.model))
     print(f"{arguments.model}: {size / 1e9:.2f} GB of BF16 weights, {arguments.threads} threads, best of {arguments.rounds}")
-    print(f"{'':<34} {'seconds':>8} {'MB/s':>7} {'peak MB':>8} {'times as long as t81-gguf':>26}")
+    print(f"{'':<30} {'seconds':>8} {'core s':>7} {'MB/core s':>10} {'peak MB':>8} {'of t81-gguf: time':>18} {'core time':>10}")
     environment = {**os.environ, "RAYON_NUM_THREADS": str(arguments.threads)}
     for kind in arguments.types:
         runs = {
@@ -51,18 +51,20 @@ def compare(arguments, work):
         if kind == "TQ2_0":
             runs["gguf-py (numpy) TQ2_0"] = [sys.executable, __file__, arguments.model, "--llama-quantize", "-", "--gguf-py",
                                              "--out", out]
-        best = {name: (float("inf"), 0) for name in runs}
+        best = {name: (float("inf"),) * 3 for name in runs}
         for _ in range(arguments.rounds):
             for name, command in runs.items():
                 out.unlink(missing_ok=True)
-                best[name] = min(best[name], timed([str(part) for part in command], environment))
-        ours = best[f"t81-gguf --from-hf {kind}"][0]
-        for name, (seconds, peak) in best.items():
-            print(f"{name:<34} {seconds:>8.2f} {size / 1e6 / seconds:>7.0f} {peak / 1e3:>8.0f} {seconds / ours:>25.2f}x")
+                found = timed([str(part) for part in command], environment)
+                best[name] = tuple(map(min, best[name], found))
+        ours = best[f"t81-gguf --from-hf {kind}"]
+        for name, (seconds, cores, peak) in best.items():
+            print(f"{name:<30} {seconds:>8.2f} {cores:>7.2f} {size / 1e6 / cores:>10.0f} {peak / 1e3:>8.0f} "
+                  f"{seconds / ours[0]:>17.2f}x {cores / ours[1]:>9.2f}x", flush=True)
 
 
 def timed(command, environment):
-    """Seconds, and the peak of the resident set in kB."""
+    """Seconds, seconds of all cores together, and the peak of the resident set in kB."""
     started = time.monotonic()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     errors = process.stderr.read()
@@ -71,7 +73,7 @@ def timed(command, environment):
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{command} failed:\n{errors.decode()}")
-    return seconds, usage.ru_maxrss
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
 
 
 def tensors(model):
