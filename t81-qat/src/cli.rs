@@ -49,9 +49,66 @@ pub struct TrainArguments {
     #[arg(value_name = "MODEL")]
     pub model: String,
 
-    /// Text to train on.
-    #[command(flatten)]
-    pub dataset: DatasetArguments,
+    /// `stories` (generated, no network), a dataset of the Hugging Face Hub, a file, or a directory of files.
+    #[arg(
+        long,
+        help_heading = "Data",
+        value_name = "NAME",
+        required_unless_present = "train_file"
+    )]
+    pub dataset_name: Option<String>,
+    /// Configuration of a dataset that has several [default: the dataset's; of `wikitext`, `wikitext-2-raw-v1`].
+    #[arg(
+        long,
+        help_heading = "Data",
+        value_name = "NAME",
+        conflicts_with = "train_file"
+    )]
+    pub dataset_config_name: Option<String>,
+    /// Branch, tag or commit of a dataset on the Hub [default: main].
+    #[arg(
+        long,
+        help_heading = "Data",
+        value_name = "REVISION",
+        conflicts_with = "train_file"
+    )]
+    pub dataset_revision: Option<String>,
+    /// Split to train on, or a slice of it such as `train[:10%]` or `train[:1000]` [default: train].
+    #[arg(long, help_heading = "Data", value_name = "SPLIT")]
+    pub train_split: Option<String>,
+    /// Split to evaluate on, or a slice of it [default: validation or what else is called so, else test].
+    #[arg(
+        long,
+        help_heading = "Data",
+        value_name = "SPLIT",
+        conflicts_with = "validation_file"
+    )]
+    pub validation_split: Option<String>,
+    /// Column that holds the text [default: text, content, or the only one of text].
+    #[arg(long, help_heading = "Data", value_name = "COLUMN")]
+    pub text_column: Option<String>,
+    /// What a row is: `lines` are joined, `documents` have the end-of-text token between them.
+    #[arg(
+        long,
+        help_heading = "Data",
+        value_name = "KIND",
+        default_value = "auto"
+    )]
+    pub text_rows: TextRows,
+    /// File of text, JSON lines or parquet to train on, in place of a dataset; may be given several times.
+    #[arg(
+        long,
+        help_heading = "Data",
+        value_name = "FILE",
+        conflicts_with = "dataset_name"
+    )]
+    pub train_file: Vec<PathBuf>,
+    /// File of text, JSON lines or parquet to evaluate on [default: the last tenth of a text file, a split of a dataset].
+    #[arg(long, help_heading = "Data", value_name = "FILE")]
+    pub validation_file: Option<PathBuf>,
+    /// Do not keep the tokens for the next run (in $T81_CACHE, or else `t81` in the user's cache directory).
+    #[arg(long, help_heading = "Data")]
+    pub no_token_cache: bool,
     /// Blocks to train on at most.
     #[arg(long, value_name = "N", help_heading = "Data", value_parser = positive)]
     pub max_train_samples: Option<usize>,
@@ -183,42 +240,6 @@ pub struct TrainArguments {
     /// `Linear` weights whose name matches stay float.
     #[arg(long, value_name = "REGEX", help_heading = "Ternary")]
     pub exclude: Option<String>,
-}
-
-/// Where the text comes from and what is taken of it.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Data")]
-pub struct DatasetArguments {
-    /// `stories` (generated, no network), a dataset of the Hugging Face Hub, a file, or a directory of files.
-    #[arg(long, value_name = "NAME", required_unless_present = "train_file")]
-    pub dataset_name: Option<String>,
-    /// Configuration of a dataset that has several [default: the dataset's; of `wikitext`, `wikitext-2-raw-v1`].
-    #[arg(long, value_name = "NAME", conflicts_with = "train_file")]
-    pub dataset_config_name: Option<String>,
-    /// Branch, tag or commit of a dataset on the Hub [default: main].
-    #[arg(long, value_name = "REVISION", conflicts_with = "train_file")]
-    pub dataset_revision: Option<String>,
-    /// Split to train on, or a slice of it such as `train[:10%]` or `train[:1000]` [default: train].
-    #[arg(long, value_name = "SPLIT")]
-    pub train_split: Option<String>,
-    /// Split to evaluate on, or a slice of it [default: validation or what else is called so, else test].
-    #[arg(long, value_name = "SPLIT", conflicts_with = "validation_file")]
-    pub validation_split: Option<String>,
-    /// Column that holds the text [default: text, content, or the only one of text].
-    #[arg(long, value_name = "COLUMN")]
-    pub text_column: Option<String>,
-    /// What a row is: `lines` are joined, `documents` have the end-of-text token between them.
-    #[arg(long, value_name = "KIND", default_value = "auto")]
-    pub text_rows: TextRows,
-    /// File of text, JSON lines or parquet to train on, in place of a dataset; may be given several times.
-    #[arg(long, value_name = "FILE", conflicts_with = "dataset_name")]
-    pub train_file: Vec<PathBuf>,
-    /// File of text, JSON lines or parquet to evaluate on [default: the last tenth of a text file, a split of a dataset].
-    #[arg(long, value_name = "FILE")]
-    pub validation_file: Option<PathBuf>,
-    /// Do not keep the tokens for the next run (in $T81_CACHE, or else `t81` in the user's cache directory).
-    #[arg(long)]
-    pub no_token_cache: bool,
 }
 
 /// Arguments of `evaluate`.
@@ -386,9 +407,9 @@ mod tests {
         ]);
         let train = cli.train.unwrap();
         assert_eq!(train.model, "gpt2");
-        assert_eq!(train.dataset.dataset_name.as_deref(), Some("wikitext"));
+        assert_eq!(train.dataset_name.as_deref(), Some("wikitext"));
         assert_eq!(
-            train.dataset.dataset_config_name.as_deref(),
+            train.dataset_config_name.as_deref(),
             Some("wikitext-2-raw-v1")
         );
         assert_eq!(train.per_device_train_batch_size, 4);

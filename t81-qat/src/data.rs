@@ -7,7 +7,7 @@ use burn::data::dataset::Dataset;
 use t81_datasets::{DatasetSource, LoadEvent, LoadOptions, RowKind, TokenBlocks, TokenCache};
 use t81_hub::{HubClient, TerminalDownloads};
 
-use crate::cli::{DatasetArguments, TextRows, TrainArguments};
+use crate::cli::{TextRows, TrainArguments};
 use crate::error::QatError;
 use crate::source::Source;
 
@@ -28,17 +28,16 @@ impl Data {
         source: &Source,
         block_size: usize,
     ) -> Result<Self, QatError> {
-        let from = &arguments.dataset;
-        let dataset = match &from.dataset_name {
+        let dataset = match &arguments.dataset_name {
             Some(name) => name.parse()?,
-            None => DatasetSource::Files(from.train_file.clone()),
+            None => DatasetSource::Files(arguments.train_file.clone()),
         };
         let options = LoadOptions {
             block_size,
             max_train_samples: arguments.max_train_samples,
             max_validation_samples: Some(arguments.max_eval_samples),
             vocabulary_size: Some(source.config.vocab_size),
-            ..options(from)
+            ..options(arguments)
         };
         let client = match dataset {
             DatasetSource::Hub(_) => Some(
@@ -65,7 +64,7 @@ impl Data {
 }
 
 /// What the command line asks for of any dataset.
-fn options(arguments: &DatasetArguments) -> LoadOptions {
+fn options(arguments: &TrainArguments) -> LoadOptions {
     LoadOptions {
         validation_file: arguments.validation_file.clone(),
         configuration: arguments.dataset_config_name.clone(),

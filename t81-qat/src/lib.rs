@@ -21,8 +21,8 @@ mod summary;
 mod training;
 
 pub use cli::{
-    Cli, Command, DatasetArguments, DeviceChoice, EvaluateArguments, GranularityChoice,
-    LearningRateType, TextRows, TrainArguments, WarmupType,
+    Cli, Command, DeviceChoice, EvaluateArguments, GranularityChoice, LearningRateType, TextRows,
+    TrainArguments, WarmupType,
 };
 pub use command::{Run, run_command};
 pub use error::QatError;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use t81_burn::{Ramp, RampShape, Selection, TernarySchedule};
 use t81_core::{Quantizer, Rounding};
 
-use crate::cli::{DatasetArguments, LearningRateType, TextRows, TrainArguments, WarmupType};
+use crate::cli::{LearningRateType, TextRows, TrainArguments, WarmupType};
 use crate::error::QatError;
 use crate::training::WarmupDecay;
 
@@ -101,9 +101,8 @@ impl RunSettings {
         .with_rounding(rounding);
         Self {
             model: arguments.model.clone(),
-            dataset: dataset_label(&arguments.dataset),
+            dataset: dataset_label(arguments),
             validation_file: arguments
-                .dataset
                 .validation_file
                 .as_ref()
                 .map(|path| path.display().to_string()),
@@ -192,7 +191,7 @@ impl RunSettings {
 }
 
 /// What the run trains on, as the user named it.
-fn dataset_label(arguments: &DatasetArguments) -> String {
+fn dataset_label(arguments: &TrainArguments) -> String {
     let files = arguments.train_file.iter();
     let files: Vec<String> = files.map(|path| path.display().to_string()).collect();
     let mut label = arguments
