@@ -2,13 +2,12 @@ use super::attention::LlamaAttention;
 use super::layer::{LlamaLayer, LlamaMlp};
 use super::model::Llama;
 use super::rotary::{RotaryTables, inverse_frequencies};
+use crate::models::DecoderConfigError;
+use crate::models::config_error::{at_least_one, multiple, positive};
+use crate::models::fresh::{DEVIATION, embedding, linear, residual_deviation};
 use burn::config::Config;
-use burn::nn::{EmbeddingConfig, Initializer, Linear, LinearConfig, RmsNormConfig};
+use burn::nn::{RmsNorm, RmsNormConfig};
 use burn::tensor::Device;
-use thiserror::Error;
-
-/// Standard deviation of a fresh model's weights, as in GPT-2 and Hugging Face's `initializer_range`.
-const INITIAL_DEVIATION: f64 = 0.02;
 
 /// How the rotary frequencies are changed to reach contexts longer than the ones trained on.
 #[derive(Config, Debug, Copy, PartialEq)]
@@ -80,36 +79,18 @@ pub struct LlamaConfig {
     /// Whether the gate, up and down projections have a bias.
     #[config(default = false)]
     pub mlp_bias: bool,
-}
-
-/// A [`LlamaConfig`] that describes no model.
-#[derive(Debug, Error, PartialEq)]
-pub enum LlamaConfigError {
-    /// A size that must be at least 1 is 0.
-    #[error("`{0}` is 0; it must be at least 1")]
-    Zero(&'static str),
-    /// A size is not a multiple of another one.
-    #[error("`{name}` is {value}, which is not a multiple of {divisor} (`{divisor_name}`)")]
-    NotMultiple {
-        /// Name of the size.
-        name: &'static str,
-        /// The size.
-        value: usize,
-        /// Name of its divisor.
-        divisor_name: &'static str,
-        /// The divisor.
-        divisor: usize,
-    },
-    /// A number lies outside its range.
-    #[error("`{name}` is {value}; it must be {expected}")]
-    OutOfRange {
-        /// Name of the number.
-        name: &'static str,
-        /// The number.
-        value: f64,
-        /// The range in words.
-        expected: &'static str,
-    },
+    /// Whether the query, key and value projections have a bias even if `attention_bias` gives the output projection none.
+    #[config(default = false)]
+    pub qkv_bias: bool,
+    /// Whether each query and key head is normalised before its rotation.
+    #[config(default = false)]
+    pub qk_norm: bool,
+    /// Number of latest tokens, its own included, that a position attends to; all before it if `None`.
+    #[config(default = "None")]
+    pub sliding_window: Option<usize>,
+    /// Number of first layers that have no window in spite of `sliding_window`.
+    #[config(default = 0)]
+    pub max_window_layers: usize,
 }
 
 impl LlamaConfig {
@@ -129,8 +110,8 @@ impl LlamaConfig {
     ///
     /// # Errors
     /// The first field that is zero, not a multiple of what must divide it, or out of range.
-    pub fn validate(&self) -> Result<(), LlamaConfigError> {
-        let sizes = [
+    pub fn validate(&self) -> Result<(), DecoderConfigError> {
+        at_least_one([
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
             ("intermediate_size", self.intermediate_size),
@@ -138,39 +119,16 @@ impl LlamaConfig {
             ("num_attention_heads", self.num_attention_heads),
             ("num_key_value_heads", self.key_value_heads()),
             ("max_position_embeddings", self.max_position_embeddings),
-        ];
-        if let Some((name, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
-            return Err(LlamaConfigError::Zero(name));
-        }
-        let multiple = |name, value: usize, divisor_name, divisor: usize| {
-            if value.is_multiple_of(divisor) {
-                return Ok(());
-            }
-            Err(LlamaConfigError::NotMultiple {
-                name,
-                value,
-                divisor_name,
-                divisor,
-            })
-        };
-        multiple(
-            "num_attention_heads",
-            self.num_attention_heads,
-            "num_key_value_heads",
-            self.key_value_heads(),
-        )?;
+            ("sliding_window", self.sliding_window.unwrap_or(1)),
+        ])?;
+        let heads = ("num_attention_heads", self.num_attention_heads);
+        multiple(heads, ("num_key_value_heads", self.key_value_heads()))?;
         if self.head_dim.is_none() {
-            multiple(
-                "hidden_size",
-                self.hidden_size,
-                "num_attention_heads",
-                self.num_attention_heads,
-            )?;
+            multiple(("hidden_size", self.hidden_size), heads)?;
         }
-        if self.head_width() == 0 {
-            return Err(LlamaConfigError::Zero("head_dim"));
-        }
-        multiple("head_dim", self.head_width(), "two halves of a rotation", 2)?;
+        let head_dim = ("head_dim", self.head_width());
+        at_least_one([head_dim])?;
+        multiple(head_dim, ("two halves of a rotation", 2))?;
         positive("rms_norm_eps", self.rms_norm_eps)?;
         positive("rope_theta", self.rope_theta)?;
         self.rope_scaling.map_or(Ok(()), RopeScaling::validate)
@@ -194,77 +152,73 @@ impl LlamaConfig {
     ///
     /// # Errors
     /// What [`validate`](Self::validate) finds.
-    pub fn try_init(&self, device: &Device) -> Result<Llama, LlamaConfigError> {
+    pub fn try_init(&self, device: &Device) -> Result<Llama, DecoderConfigError> {
         self.validate()?;
-        let normal = Initializer::Normal {
-            mean: 0.0,
-            std: INITIAL_DEVIATION,
-        };
-        let norm = RmsNormConfig::new(self.hidden_size).with_epsilon(self.rms_norm_eps);
-        let lm_head = (!self.tie_word_embeddings).then(|| {
-            linear(
-                self.hidden_size,
-                self.vocab_size,
-                false,
-                INITIAL_DEVIATION,
-                device,
-            )
-        });
+        let (hidden, vocabulary) = (self.hidden_size, self.vocab_size);
         let frequencies =
             inverse_frequencies(self.head_width(), self.rope_theta, self.rope_scaling);
         Ok(Llama {
-            embed_tokens: EmbeddingConfig::new(self.vocab_size, self.hidden_size)
-                .with_initializer(normal)
-                .init(device),
+            embed_tokens: embedding(vocabulary, hidden, device),
             layers: (0..self.num_hidden_layers)
-                .map(|_| LlamaLayer {
-                    self_attn: self.attention(device),
+                .map(|layer| LlamaLayer {
+                    self_attn: self.attention(layer, device),
                     mlp: self.mlp(device),
-                    input_layernorm: norm.init(device),
-                    post_attention_layernorm: norm.init(device),
+                    input_layernorm: self.norm(hidden, device),
+                    post_attention_layernorm: self.norm(hidden, device),
                 })
                 .collect(),
-            norm: norm.init(device),
-            lm_head,
+            norm: self.norm(hidden, device),
+            lm_head: (!self.tie_word_embeddings)
+                .then(|| linear(hidden, vocabulary, false, DEVIATION, device)),
             rotary: RotaryTables::new(frequencies, self.max_position_embeddings, device),
+            sliding_window: self.sliding_window,
         })
     }
 
-    fn attention(&self, device: &Device) -> LlamaAttention {
+    fn norm(&self, width: usize, device: &Device) -> RmsNorm {
+        RmsNormConfig::new(width)
+            .with_epsilon(self.rms_norm_eps)
+            .init(device)
+    }
+
+    fn attention(&self, layer: usize, device: &Device) -> LlamaAttention {
         let (hidden, width) = (self.hidden_size, self.head_width());
         let (heads, key_value_heads) = (self.num_attention_heads, self.key_value_heads());
-        let projection = |input, output, deviation| {
-            linear(input, output, self.attention_bias, deviation, device)
-        };
+        let bias = self.attention_bias || self.qkv_bias;
+        let input = |heads| linear(hidden, heads * width, bias, DEVIATION, device);
+        let head_norm = || self.qk_norm.then(|| self.norm(width, device));
         LlamaAttention {
-            q_proj: projection(hidden, heads * width, INITIAL_DEVIATION),
-            k_proj: projection(hidden, key_value_heads * width, INITIAL_DEVIATION),
-            v_proj: projection(hidden, key_value_heads * width, INITIAL_DEVIATION),
-            o_proj: projection(heads * width, hidden, self.residual_deviation()),
+            q_proj: input(heads),
+            k_proj: input(key_value_heads),
+            v_proj: input(key_value_heads),
+            o_proj: linear(
+                heads * width,
+                hidden,
+                self.attention_bias,
+                residual_deviation(self.num_hidden_layers),
+                device,
+            ),
+            q_norm: head_norm(),
+            k_norm: head_norm(),
             heads,
             key_value_heads,
+            windowed: layer >= self.max_window_layers,
         }
     }
 
     fn mlp(&self, device: &Device) -> LlamaMlp {
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);
-        let projection =
-            |input, output, deviation| linear(input, output, self.mlp_bias, deviation, device);
+        let residual = residual_deviation(self.num_hidden_layers);
         LlamaMlp {
-            gate_proj: projection(hidden, inner, INITIAL_DEVIATION),
-            up_proj: projection(hidden, inner, INITIAL_DEVIATION),
-            down_proj: projection(inner, hidden, self.residual_deviation()),
+            gate_proj: linear(hidden, inner, self.mlp_bias, DEVIATION, device),
+            up_proj: linear(hidden, inner, self.mlp_bias, DEVIATION, device),
+            down_proj: linear(inner, hidden, self.mlp_bias, residual, device),
         }
-    }
-
-    /// Each layer adds twice to the residual stream; this keeps the variance of the sum independent of the depth.
-    fn residual_deviation(&self) -> f64 {
-        INITIAL_DEVIATION / (2.0 * self.num_hidden_layers as f64).sqrt()
     }
 }
 
 impl RopeScaling {
-    fn validate(self) -> Result<(), LlamaConfigError> {
+    fn validate(self) -> Result<(), DecoderConfigError> {
         match self {
             Self::Linear { factor } => positive("rope_scaling.factor", factor),
             Self::Llama3 {
@@ -276,14 +230,14 @@ impl RopeScaling {
                 positive("rope_scaling.factor", factor)?;
                 positive("rope_scaling.low_freq_factor", low_freq_factor)?;
                 if high_freq_factor.is_nan() || high_freq_factor <= low_freq_factor {
-                    return Err(LlamaConfigError::OutOfRange {
+                    return Err(DecoderConfigError::OutOfRange {
                         name: "rope_scaling.high_freq_factor",
                         value: high_freq_factor,
                         expected: "above low_freq_factor",
                     });
                 }
                 if original_max_position_embeddings == 0 {
-                    return Err(LlamaConfigError::Zero(
+                    return Err(DecoderConfigError::Zero(
                         "rope_scaling.original_max_position_embeddings",
                     ));
                 }
@@ -291,27 +245,4 @@ impl RopeScaling {
             }
         }
     }
-}
-
-fn positive(name: &'static str, value: f64) -> Result<(), LlamaConfigError> {
-    if value.is_finite() && value > 0.0 {
-        return Ok(());
-    }
-    Err(LlamaConfigError::OutOfRange {
-        name,
-        value,
-        expected: "a finite number above 0",
-    })
-}
-
-fn linear(input: usize, output: usize, bias: bool, deviation: f64, device: &Device) -> Linear {
-    let config = LinearConfig::new(input, output).with_bias(false);
-    let mut layer = config
-        .with_initializer(Initializer::Normal {
-            mean: 0.0,
-            std: deviation,
-        })
-        .init(device);
-    layer.bias = bias.then(|| Initializer::Zeros.init([output], device));
-    layer
 }

@@ -1,10 +1,19 @@
 use super::attention::AttentionContext;
 use super::layer::LlamaLayer;
-use super::loss::{Head, LOGITS_AT_ONCE, TokenLoss, linear_cross_entropy};
 use super::rotary::RotaryTables;
+use crate::models::loss::{Head, TokenLoss};
+use crate::models::traversal::{Naming, load_weights, visit_weights, weight_specs};
+use crate::models::weights::{LoadWeightsError, Weight, WeightLayout, WeightSpec};
 use burn::module::Module;
 use burn::nn::{Embedding, Linear, RmsNorm};
 use burn::tensor::{Int, Tensor};
+use std::error::Error;
+
+/// How a [`Llama`]'s parameters are called and laid out in a Hugging Face checkpoint.
+const NAMING: Naming = Naming {
+    prefix: "model.",
+    linear: WeightLayout::Transposed,
+};
 
 /// A LLaMA-family decoder, made by [`LlamaConfig::init`](super::LlamaConfig::init).
 #[derive(Module, Debug)]
@@ -19,24 +28,23 @@ pub struct Llama {
     pub lm_head: Option<Linear>,
     /// Rotary position embedding.
     pub rotary: RotaryTables,
+    /// Number of latest tokens that a position attends to; all before it if `None`.
+    #[module(skip)]
+    pub sliding_window: Option<usize>,
 }
 
 impl Llama {
     /// Logits of the next token at each position: tokens `[batch, length]` to `[batch, length, vocab_size]`.
     ///
-    /// Position `i` sees tokens `0..=i` only. Padding belongs at the end, where no real token sees it.
+    /// Position `i` sees tokens `0..=i` only, with a sliding window the last of these. Padding belongs at the end, where no real token sees it.
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        let states = self.forward_hidden(tokens);
-        let [batch, length, width] = states.dims();
-        let logits = self.head().logits(states.reshape([batch * length, width]));
-        let vocabulary = logits.dims()[1];
-        logits.reshape([batch, length, vocabulary])
+        self.head().logits(self.forward_hidden(tokens))
     }
 
     /// States after the last normalisation: tokens `[batch, length]` to `[batch, length, hidden_size]`.
     pub fn forward_hidden(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         let mut states = self.embed_tokens.forward(tokens);
-        let context = AttentionContext::new(&self.rotary, &states);
+        let context = AttentionContext::new(&self.rotary, &states, self.sliding_window);
         for layer in &self.layers {
             states = layer.forward(states, &context);
         }
@@ -48,7 +56,7 @@ impl Llama {
     /// `tokens`, `targets` and `mask` are `[batch, length]`; `targets[b, i]` is the token that follows `tokens[b, ..=i]`. A
     /// position counts `mask` times (1 if there is no mask); where the mask is 0 the target may be any number.
     ///
-    /// Equal to [`cross_entropy`](super::cross_entropy) of [`forward`](Self::forward), value and gradient, in a fraction of the
+    /// Equal to [`cross_entropy`](crate::models::cross_entropy) of [`forward`](Self::forward), value and gradient, in a fraction of the
     /// memory: some hundred tokens at a time, and only the gradients of states and head are kept for the backward pass.
     pub fn forward_loss(
         &self,
@@ -56,15 +64,41 @@ impl Llama {
         targets: Tensor<2, Int>,
         mask: Option<Tensor<2>>,
     ) -> TokenLoss {
-        let states = self.forward_hidden(tokens);
-        let [batch, length, width] = states.dims();
-        linear_cross_entropy(
-            states.reshape([batch * length, width]),
-            self.head(),
-            targets.reshape([batch * length]),
-            mask.map(|mask| mask.reshape([batch * length])),
-            LOGITS_AT_ONCE,
-        )
+        self.head().loss(self.forward_hidden(tokens), targets, mask)
+    }
+
+    /// Replaces every weight by what `source` gives for its Hugging Face name: the shape and the values, row-major.
+    ///
+    /// A tied model does not ask for `lm_head.weight`. On a reparameterized model this sets the float base weights and leaves
+    /// the state of the reparameterization alone. Gradient settings, devices and float types stay as they are.
+    ///
+    /// # Errors
+    /// The first weight that `source` cannot give or that does not fit.
+    pub fn load_weights<F, E>(self, source: F) -> Result<Self, LoadWeightsError>
+    where
+        F: FnMut(&str) -> Result<(Vec<usize>, Vec<f32>), E>,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        load_weights(self, NAMING, source)
+    }
+
+    /// Gives each weight to `receive`, one at a time so that the model is never copied whole.
+    ///
+    /// On a reparameterized model these are the float base weights; for the effective ones visit
+    /// `model.valid().materialize()`.
+    ///
+    /// # Errors
+    /// The first error of `receive`, which is called no more after it.
+    pub fn visit_weights<F, E>(&self, receive: F) -> Result<(), E>
+    where
+        F: FnMut(Weight) -> Result<(), E>,
+    {
+        visit_weights(self, NAMING, receive)
+    }
+
+    /// Names and shapes of all weights, in the order of [`visit_weights`](Self::visit_weights).
+    pub fn weight_specs(&self) -> Vec<WeightSpec> {
+        weight_specs(self, NAMING)
     }
 
     fn head(&self) -> Head {
@@ -72,5 +106,26 @@ impl Llama {
             Some(linear) => Head::Untied(linear.weight.val()),
             None => Head::Tied(self.embed_tokens.weight.val()),
         }
+    }
+}
+
+/// Hugging Face name of the parameter at `path` of a [`Llama`]: `layers.0.input_layernorm.gamma` is
+/// `model.layers.0.input_layernorm.weight`.
+pub fn hugging_face_name(path: &str) -> String {
+    NAMING.hugging_face_name(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_hugging_face() {
+        assert_eq!(hugging_face_name("lm_head.weight"), "lm_head.weight");
+        assert_eq!(hugging_face_name("norm.gamma"), "model.norm.weight");
+        assert_eq!(
+            hugging_face_name("layers.3.self_attn.q_proj.bias"),
+            "model.layers.3.self_attn.q_proj.bias"
+        );
     }
 }

@@ -2,7 +2,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor};
 
 /// Logits held at a time: 128 MiB in f32.
-pub(super) const LOGITS_AT_ONCE: usize = 1 << 25;
+const LOGITS_AT_ONCE: usize = 1 << 25;
 
 /// Mean cross-entropy of a batch of tokens.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub struct TokenLoss {
 /// f32 whatever the type of the logits. The gradient is the closed form `softmax - target`, so that the backward pass keeps one
 /// tensor of the size of the logits.
 ///
-/// [`Llama::forward_loss`](super::Llama::forward_loss) does not even need the logits; prefer it for training.
+/// [`Decoder::forward_loss`](super::Decoder::forward_loss) does not even need the logits; prefer it for training.
 pub fn cross_entropy(
     logits: Tensor<3>,
     targets: Tensor<2, Int>,
@@ -51,8 +51,34 @@ pub(super) enum Head {
 }
 
 impl Head {
+    /// Logits `[batch, length, vocab_size]` of states `[batch, length, hidden_size]`.
+    pub(super) fn logits(&self, states: Tensor<3>) -> Tensor<3> {
+        let [batch, length, width] = states.dims();
+        let logits = self.row_logits(states.reshape([batch * length, width]));
+        let vocabulary = logits.dims()[1];
+        logits.reshape([batch, length, vocabulary])
+    }
+
+    /// Mean cross-entropy of states `[batch, length, hidden_size]` with `targets` `[batch, length]`; see
+    /// [`Decoder::forward_loss`](super::Decoder::forward_loss).
+    pub(super) fn loss(
+        self,
+        states: Tensor<3>,
+        targets: Tensor<2, Int>,
+        mask: Option<Tensor<2>>,
+    ) -> TokenLoss {
+        let [batch, length, width] = states.dims();
+        linear_cross_entropy(
+            states.reshape([batch * length, width]),
+            self,
+            targets.reshape([batch * length]),
+            mask.map(|mask| mask.reshape([batch * length])),
+            LOGITS_AT_ONCE,
+        )
+    }
+
     /// States `[rows, hidden_size]` to logits `[rows, vocab_size]`.
-    pub(super) fn logits(&self, states: Tensor<2>) -> Tensor<2> {
+    fn row_logits(&self, states: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Untied(weight) => states.matmul(weight.clone()),
             Self::Tied(weight) => states.matmul(weight.clone().transpose()),
@@ -95,7 +121,7 @@ impl Head {
 /// known up to a factor), as in Liger Kernel's fused linear cross-entropy (Hsu et al. 2024, <https://arxiv.org/abs/2410.10989>).
 ///
 /// `logits_at_once` bounds the logits held in memory; [`LOGITS_AT_ONCE`] is a good number.
-pub(super) fn linear_cross_entropy(
+fn linear_cross_entropy(
     states: Tensor<2>,
     head: Head,
     targets: Tensor<1, Int>,
@@ -120,7 +146,7 @@ pub(super) fn linear_cross_entropy(
     for start in (0..rows).step_by(step) {
         let length = step.min(rows - start);
         let part = plain_states.clone().narrow(0, start, length);
-        let logits = plain_head.logits(part.clone()).cast(DType::F32);
+        let logits = plain_head.row_logits(part.clone()).cast(DType::F32);
         let piece = tokens.narrow(start, length).losses(logits, differentiable);
         sum = Some(add(sum, piece.sum));
         if let Some(gradient) = piece.gradient {

@@ -1,0 +1,268 @@
+//! Any of the decoders behind one type.
+
+use super::gpt2::{self, Gpt2, Gpt2Config};
+use super::llama::{self, Llama, LlamaConfig};
+use super::{DecoderConfigError, LoadWeightsError, TokenLoss, Weight, WeightSpec};
+use burn::config::Config;
+use burn::module::{
+    Content, Devices, DisplaySettings, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper,
+    ModuleVisitor,
+};
+use burn::tensor::{Device, Int, Tensor};
+use std::error::Error;
+
+/// Sizes of a decoder.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use t81_burn::Ternary;
+/// use t81_burn::models::DecoderConfig;
+/// use t81_burn::models::gpt2::Gpt2Config;
+/// use t81_burn::models::llama::LlamaConfig;
+///
+/// let device = Device::default();
+/// let configs = [
+///     DecoderConfig::Llama(LlamaConfig::qwen2(97, 64, 128, 2, 4)),
+///     DecoderConfig::Gpt2(Gpt2Config::new(97, 64, 2, 4)),
+/// ];
+/// for config in configs {
+///     let (decoder, report) = Ternary::default().apply(config.init(&device));
+///     let tokens = Tensor::<2, Int>::from_data([[1, 2, 3]], &device);
+///     assert_eq!(decoder.forward(tokens).dims(), [1, 3, 97]);
+///     // Every matrix of the layers; never an embedding, a position, a normalisation or the output head.
+///     assert_eq!(report.ternary_weights() % (2 * 64 * 64), 0);
+/// }
+/// ```
+#[derive(Config, Debug, PartialEq)]
+pub enum DecoderConfig {
+    /// LLaMA and its relatives Mistral, Qwen2 and Qwen3.
+    Llama(LlamaConfig),
+    /// GPT-2.
+    Gpt2(Gpt2Config),
+}
+
+impl DecoderConfig {
+    /// Number of tokens in the vocabulary.
+    pub fn vocab_size(&self) -> usize {
+        match self {
+            Self::Llama(config) => config.vocab_size,
+            Self::Gpt2(config) => config.vocab_size,
+        }
+    }
+
+    /// Context length in tokens that the model is meant for.
+    pub fn context_length(&self) -> usize {
+        match self {
+            Self::Llama(config) => config.max_position_embeddings,
+            Self::Gpt2(config) => config.n_positions,
+        }
+    }
+
+    /// The longest sequence in tokens that the model can be given at all; `None` if any length works, as rotary positions do.
+    pub fn longest_sequence(&self) -> Option<usize> {
+        match self {
+            Self::Llama(_) => None,
+            Self::Gpt2(config) => Some(config.n_positions),
+        }
+    }
+
+    /// Checks that the sizes describe a model.
+    ///
+    /// # Errors
+    /// The first field that is zero, not a multiple of what must divide it, or out of range.
+    pub fn validate(&self) -> Result<(), DecoderConfigError> {
+        match self {
+            Self::Llama(config) => config.validate(),
+            Self::Gpt2(config) => config.validate(),
+        }
+    }
+
+    /// Builds a model with fresh weights; see [`LlamaConfig::init`] and [`Gpt2Config::init`].
+    ///
+    /// # Panics
+    /// If the configuration is not valid; see [`try_init`](Self::try_init).
+    pub fn init(&self, device: &Device) -> Decoder {
+        match self {
+            Self::Llama(config) => Decoder::Llama(config.init(device)),
+            Self::Gpt2(config) => Decoder::Gpt2(config.init(device)),
+        }
+    }
+
+    /// [`init`](Self::init) for a configuration that comes from outside the program.
+    ///
+    /// # Errors
+    /// What [`validate`](Self::validate) finds.
+    pub fn try_init(&self, device: &Device) -> Result<Decoder, DecoderConfigError> {
+        match self {
+            Self::Llama(config) => config.try_init(device).map(Decoder::Llama),
+            Self::Gpt2(config) => config.try_init(device).map(Decoder::Gpt2),
+        }
+    }
+}
+
+/// A decoder of any architecture. Parameter paths and records are those of the model inside.
+#[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a program holds few decoders, each far larger in its weights than in itself"
+)]
+pub enum Decoder {
+    /// LLaMA and its relatives Mistral, Qwen2 and Qwen3.
+    Llama(Llama),
+    /// GPT-2.
+    Gpt2(Gpt2),
+}
+
+/// `$body` for the model inside, whichever it is.
+macro_rules! inside {
+    ($decoder:expr, $model:ident => $body:expr) => {
+        match $decoder {
+            Decoder::Llama($model) => $body,
+            Decoder::Gpt2($model) => $body,
+        }
+    };
+}
+
+/// The decoder whose model `$body` makes of the one inside.
+macro_rules! rebuilt {
+    ($decoder:expr, $model:ident => $body:expr) => {
+        match $decoder {
+            Decoder::Llama($model) => Decoder::Llama($body),
+            Decoder::Gpt2($model) => Decoder::Gpt2($body),
+        }
+    };
+}
+
+impl Decoder {
+    /// Logits of the next token at each position: tokens `[batch, length]` to `[batch, length, vocab_size]`.
+    ///
+    /// Position `i` sees tokens `0..=i` only, with a sliding window the last of these. Padding belongs at the end, where no real
+    /// token sees it.
+    ///
+    /// # Panics
+    /// If `length` exceeds the configuration's [`longest_sequence`](DecoderConfig::longest_sequence).
+    pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        inside!(self, model => model.forward(tokens))
+    }
+
+    /// States after the last normalisation: tokens `[batch, length]` to `[batch, length, hidden_size]`.
+    ///
+    /// # Panics
+    /// If `length` exceeds the configuration's [`longest_sequence`](DecoderConfig::longest_sequence).
+    pub fn forward_hidden(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        inside!(self, model => model.forward_hidden(tokens))
+    }
+
+    /// Cross-entropy of the next tokens, without ever holding the logits of the whole batch.
+    ///
+    /// `tokens`, `targets` and `mask` are `[batch, length]`; `targets[b, i]` is the token that follows `tokens[b, ..=i]`. A
+    /// position counts `mask` times (1 if there is no mask); where the mask is 0 the target may be any number.
+    ///
+    /// Equal to [`cross_entropy`](super::cross_entropy) of [`forward`](Self::forward), value and gradient, in a fraction of the
+    /// memory: some hundred tokens at a time, and only the gradients of states and head are kept for the backward pass.
+    ///
+    /// # Panics
+    /// If `length` exceeds the configuration's [`longest_sequence`](DecoderConfig::longest_sequence).
+    pub fn forward_loss(
+        &self,
+        tokens: Tensor<2, Int>,
+        targets: Tensor<2, Int>,
+        mask: Option<Tensor<2>>,
+    ) -> TokenLoss {
+        inside!(self, model => model.forward_loss(tokens, targets, mask))
+    }
+
+    /// Replaces every weight by what `source` gives for its Hugging Face name: the shape and the values, row-major.
+    ///
+    /// A tied model does not ask for `lm_head.weight`. On a reparameterized model this sets the float base weights and leaves
+    /// the state of the reparameterization alone. Gradient settings, devices and float types stay as they are.
+    ///
+    /// # Errors
+    /// The first weight that `source` cannot give or that does not fit.
+    pub fn load_weights<F, E>(self, source: F) -> Result<Self, LoadWeightsError>
+    where
+        F: FnMut(&str) -> Result<(Vec<usize>, Vec<f32>), E>,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        Ok(rebuilt!(self, model => model.load_weights(source)?))
+    }
+
+    /// Gives each weight to `receive`, one at a time so that the model is never copied whole.
+    ///
+    /// On a reparameterized model these are the float base weights; for the effective ones visit
+    /// `model.valid().materialize()`.
+    ///
+    /// # Errors
+    /// The first error of `receive`, which is called no more after it.
+    pub fn visit_weights<F, E>(&self, receive: F) -> Result<(), E>
+    where
+        F: FnMut(Weight) -> Result<(), E>,
+    {
+        inside!(self, model => model.visit_weights(receive))
+    }
+
+    /// Names and shapes of all weights, in the order of [`visit_weights`](Self::visit_weights).
+    pub fn weight_specs(&self) -> Vec<WeightSpec> {
+        inside!(self, model => model.weight_specs())
+    }
+
+    /// Hugging Face name of the parameter at `path`.
+    pub fn hugging_face_name(&self, path: &str) -> String {
+        match self {
+            Self::Llama(_) => llama::hugging_face_name(path),
+            Self::Gpt2(_) => gpt2::hugging_face_name(path),
+        }
+    }
+}
+
+// A derived `Module` would put the variant's name in front of every path. Delegating keeps the paths, so that a record
+// of the model inside is a record of the decoder.
+impl Module for Decoder {
+    fn collect_devices(&self, devices: Devices) -> Devices {
+        inside!(self, model => model.collect_devices(devices))
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        rebuilt!(self, model => model.fork(device))
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        rebuilt!(self, model => model.to_device(device))
+    }
+
+    fn train(self) -> Self {
+        rebuilt!(self, model => model.train())
+    }
+
+    fn valid(&self) -> Self {
+        rebuilt!(self, model => model.valid())
+    }
+
+    fn materialize(self) -> Self {
+        rebuilt!(self, model => model.materialize())
+    }
+
+    fn visit<Visitor: ModuleVisitor>(&self, visitor: &mut Visitor) {
+        inside!(self, model => model.visit(visitor));
+    }
+
+    fn map<Mapper: ModuleMapper>(self, mapper: &mut Mapper) -> Self {
+        rebuilt!(self, model => model.map(mapper))
+    }
+}
+
+impl ModuleDisplayDefault for Decoder {
+    fn content(&self, content: Content) -> Option<Content> {
+        inside!(self, model => ModuleDisplayDefault::content(model, content))
+    }
+
+    fn num_params(&self) -> usize {
+        inside!(self, model => Module::num_params(model))
+    }
+}
+
+impl ModuleDisplay for Decoder {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        inside!(self, model => model.custom_settings())
+    }
+}

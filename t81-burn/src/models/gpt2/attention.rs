@@ -1,0 +1,26 @@
+use crate::models::attention::{CausalAttention, split_heads};
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+
+/// Causal attention whose queries, keys and values come from one projection.
+#[derive(Module, Debug)]
+pub struct Gpt2Attention {
+    /// `n_embd` to the queries, the keys and the values of all heads, `n_embd` each.
+    pub c_attn: Linear,
+    /// `n_embd` to `n_embd`, into the residual stream.
+    pub c_proj: Linear,
+    /// Number of heads.
+    pub heads: usize,
+}
+
+impl Gpt2Attention {
+    /// `[batch, length, n_embd]` to the same shape.
+    pub(super) fn forward(&self, states: Tensor<3>, causal: &CausalAttention) -> Tensor<3> {
+        let width = states.dims()[2];
+        let fused = self.c_attn.forward(states);
+        let part = |index| split_heads(fused.clone().narrow(2, index * width, width), self.heads);
+        self.c_proj
+            .forward(causal.attend(part(0), part(1), part(2)))
+    }
+}
