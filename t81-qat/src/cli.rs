@@ -45,7 +45,7 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = false)]
 pub struct TrainArguments {
-    /// A Hugging Face checkpoint directory, or `tiny` or `small` for a fresh model.
+    /// A Hugging Face checkpoint directory (llama, mistral, qwen2, qwen3, gpt2), or `tiny` or `small` for a fresh model.
     #[arg(value_name = "MODEL")]
     pub model: String,
 
@@ -115,7 +115,7 @@ pub struct TrainArguments {
     /// Blocks to evaluate on at most.
     #[arg(long, value_name = "N", help_heading = "Data", default_value_t = 64, value_parser = positive)]
     pub max_eval_samples: usize,
-    /// Tokens a block [default: 128 for `tiny`, 256 for `small`, else 512].
+    /// Tokens a block [default: 128 for `tiny`, 256 for `small`, else 512 or the model's context if that is shorter].
     #[arg(long, value_name = "TOKENS", help_heading = "Data", value_parser = positive)]
     pub block_size: Option<usize>,
 
@@ -251,9 +251,9 @@ pub struct EvaluateArguments {
     /// Text to evaluate on.
     #[arg(long, value_name = "FILE")]
     pub text: PathBuf,
-    /// Tokens a window; the second half of each is scored.
-    #[arg(long, value_name = "TOKENS", default_value_t = 512, value_parser = positive)]
-    pub block_size: usize,
+    /// Tokens a window; the second half of each is scored [default: 512, or the model's context if that is shorter].
+    #[arg(long, value_name = "TOKENS", value_parser = positive)]
+    pub block_size: Option<usize>,
     /// Windows to evaluate at most.
     #[arg(long, value_name = "N", value_parser = positive)]
     pub max_windows: Option<usize>,

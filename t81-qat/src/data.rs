@@ -36,7 +36,7 @@ impl Data {
             block_size,
             max_train_samples: arguments.max_train_samples,
             max_validation_samples: Some(arguments.max_eval_samples),
-            vocabulary_size: Some(source.config.vocab_size),
+            vocabulary_size: Some(source.config.vocab_size()),
             ..options(arguments)
         };
         let client = match dataset {

@@ -33,7 +33,7 @@ pub enum QatError {
         /// The checkpoint directory.
         directory: PathBuf,
         /// Which weight, and why.
-        source: t81_burn::models::llama::LoadWeightsError,
+        source: t81_burn::models::LoadWeightsError,
     },
     /// The model's configuration describes no model.
     #[error("{} describes a model that cannot be built", path.display())]
@@ -41,7 +41,7 @@ pub enum QatError {
         /// The configuration.
         path: PathBuf,
         /// Why.
-        source: t81_burn::models::llama::LlamaConfigError,
+        source: t81_burn::models::DecoderConfigError,
     },
     /// The tokenizer has tokens without an embedding.
     #[error(
@@ -57,10 +57,25 @@ pub enum QatError {
         model: usize,
     },
     /// The architecture has no model to train.
-    #[error("{} describes an architecture that can be converted but not trained yet", path.display())]
+    #[error(
+        "{} asks for {what}, which can be converted but not trained (trainable: llama, mistral, qwen2, qwen3, gpt2)",
+        path.display()
+    )]
     Untrainable {
         /// The configuration.
         path: PathBuf,
+        /// What the decoders do not have.
+        what: String,
+    },
+    /// A block is longer than the model has positions.
+    #[error(
+        "--block-size {block_size}: the model has {positions} positions; pass at most --block-size {positions}"
+    )]
+    BlockSize {
+        /// Tokens a block.
+        block_size: usize,
+        /// Positions of the model.
+        positions: usize,
     },
     /// `--include` or `--exclude` is no regular expression.
     #[error("--{flag} is not a regular expression: {message}")]

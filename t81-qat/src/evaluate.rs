@@ -4,20 +4,29 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use t81_burn::models::llama::Llama;
+use t81_burn::models::Decoder;
 use t81_datasets::{evaluation_windows, load_tokenizer, read_text, tokenize_text};
-use t81_hub::{HubError, T81Directory, T81Tensor};
+use t81_hub::T81Directory;
 
+use crate::architecture::{check_block_size, decoder_config};
 use crate::cli::EvaluateArguments;
 use crate::command::Run;
 use crate::device::workers;
 use crate::error::QatError;
 use crate::evaluation::evaluate_windows;
-use crate::source::decoder_config;
+use crate::load::load_decoder;
 use crate::training::QatModel;
+
+/// Tokens a window of llama-perplexity.
+const LLAMA_CPP_CONTEXT: usize = 512;
 
 pub(crate) fn run(arguments: &EvaluateArguments) -> Result<Run, QatError> {
     let directory = T81Directory::open(&arguments.directory)?;
+    let config = decoder_config(directory.config(), directory.directory())?;
+    let block_size = arguments
+        .block_size
+        .unwrap_or(LLAMA_CPP_CONTEXT.min(config.context_length()));
+    check_block_size(block_size, &config)?;
     let device = Device::flex();
     let decoder = load_decoder(&directory, &device)?;
     let tokenizer = load_tokenizer(directory.directory())?;
@@ -26,7 +35,7 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<Run, QatError> {
     if let Some(token) = first_token {
         tokens.insert(0, token);
     }
-    let windows: Vec<Vec<u32>> = evaluation_windows(&tokens, arguments.block_size)?
+    let windows: Vec<Vec<u32>> = evaluation_windows(&tokens, block_size)?
         .take(arguments.max_windows.unwrap_or(usize::MAX))
         .map(|window| {
             let mut window = window.to_vec();
@@ -57,25 +66,6 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<Run, QatError> {
     Ok(Run::Finished)
 }
 
-/// The decoder with the exact ternary weights of `directory`.
-pub(crate) fn load_decoder(directory: &T81Directory, device: &Device) -> Result<Llama, QatError> {
-    let config = decoder_config(directory.config(), directory.directory())?;
-    config
-        .init(device)
-        .load_weights(|name| {
-            Ok::<_, HubError>(match directory.get(name)? {
-                T81Tensor::Ternary(matrix) => {
-                    (vec![matrix.rows(), matrix.columns()], matrix.dequantize())
-                }
-                T81Tensor::Dense(tensor) => (tensor.shape.clone(), tensor.to_f32()),
-            })
-        })
-        .map_err(|source| QatError::LoadWeights {
-            directory: directory.directory().to_path_buf(),
-            source,
-        })
-}
-
 /// The token that llama.cpp puts before a text, if the tokenizer asks for one.
 fn beginning_of_sequence(directory: &Path) -> Result<Option<u32>, QatError> {
     let tokenizer = t81_hub::Tokenizer::open(directory)?;
@@ -88,7 +78,7 @@ fn beginning_of_sequence(directory: &Path) -> Result<Option<u32>, QatError> {
 
 fn write_logits(
     path: &Path,
-    decoder: &Llama,
+    decoder: &Decoder,
     window: &[u32],
     device: &Device,
 ) -> Result<(), QatError> {

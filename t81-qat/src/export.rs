@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use t81_burn::models::llama::{Llama, Weight, WeightLayout, WeightSpec, hugging_face_name};
+use t81_burn::models::{Decoder, Weight, WeightLayout};
 use t81_burn::{Ternary, TernaryReport};
-use t81_core::{Layout, QuantizeError};
+use t81_core::QuantizeError;
 use t81_hub::{Dtype, OutputFormat, Storage, T81Metadata, T81Writer, TensorPlan};
 
 use crate::error::QatError;
@@ -14,7 +14,7 @@ use crate::source::Source;
 /// Writes `decoder` as a t81 directory: ternary weights packed, everything else as F32, as it was trained.
 pub(crate) fn write_t81_directory(
     directory: &Path,
-    decoder: &Llama,
+    decoder: &Decoder,
     ternary: &Ternary,
     report: &TernaryReport,
     source: &Source,
@@ -24,26 +24,26 @@ pub(crate) fn write_t81_directory(
         report
             .ternary
             .iter()
-            .any(|parameter| hugging_face_name(&parameter.path) == name)
+            .any(|parameter| decoder.hugging_face_name(&parameter.path) == name)
     };
     let quantizer = ternary.exact_quantizer(report);
     let plan = decoder
         .weight_specs()
         .into_iter()
-        .map(|WeightSpec { name, shape, .. }| {
-            let storage = if is_ternary(&name) {
-                Storage::Ternary {
+        .map(|spec| match spec.outputs_and_inputs() {
+            Some(shape) if is_ternary(&spec.name) => TensorPlan {
+                storage: Storage::Ternary {
                     granularity: quantizer.granularity(),
-                    transposed: false,
-                }
-            } else {
-                Storage::Dense(Dtype::F32)
-            };
-            TensorPlan {
-                name,
-                shape,
-                storage,
-            }
+                    transposed: spec.layout == WeightLayout::Conv1d,
+                },
+                name: spec.name,
+                shape: shape.to_vec(),
+            },
+            _ => TensorPlan {
+                name: spec.name,
+                shape: spec.shape,
+                storage: Storage::Dense(Dtype::F32),
+            },
         })
         .collect();
 
@@ -56,23 +56,22 @@ pub(crate) fn write_t81_directory(
     }
     decoder.visit_weights(|weight: Weight| {
         let name = weight.spec.name.clone();
-        if is_ternary(&name) {
-            let (rows, columns) = (weight.spec.shape[0], weight.spec.shape[1]);
-            let layout = match weight.spec.layout {
-                WeightLayout::Transposed => Layout::InOut,
-                WeightLayout::HuggingFace => Layout::OutIn,
-            };
-            let matrix = quantizer
-                .quantize(&weight.values, rows, columns, layout)
-                .map_err(|source| quantize_error(&name, source))?;
-            writer.write_ternary(&name, &matrix)?;
-        } else {
-            let values = weight.into_hugging_face_order();
-            let bytes: Vec<u8> = values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect();
-            writer.write_dense(&name, &bytes)?;
+        match weight.spec.outputs_and_inputs() {
+            Some([rows, columns]) if is_ternary(&name) => {
+                let layout = weight.spec.layout.of_matrix();
+                let matrix = quantizer
+                    .quantize(&weight.values, rows, columns, layout)
+                    .map_err(|source| quantize_error(&name, source))?;
+                writer.write_ternary(&name, &matrix)?;
+            }
+            _ => {
+                let values = weight.into_hugging_face_order();
+                let bytes: Vec<u8> = values
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect();
+                writer.write_dense(&name, &bytes)?;
+            }
         }
         Ok::<_, QatError>(())
     })?;

@@ -1,9 +1,10 @@
 //! Quantization-aware training of ternary language models: the `t81-qat` command as a library.
 //!
-//! A run takes a Hugging Face checkpoint of the llama family (or a fresh model), makes its `Linear` weights ternary by
+//! A run takes a Hugging Face checkpoint (Llama, Mistral, Qwen2, Qwen3, GPT-2) or a fresh model, makes its `Linear` weights ternary by
 //! [`t81_burn::Ternary`], trains it with Burn's learner and writes a t81 directory with the very weights of the last
-//! forward pass, from which `t81-gguf` writes a file for llama.cpp.
+//! forward pass, from which `t81-gguf` writes a file for llama.cpp and [`from_pretrained_t81`] makes a Burn model.
 
+mod architecture;
 mod cli;
 mod command;
 mod data;
@@ -13,6 +14,7 @@ mod evaluate;
 mod evaluation;
 mod export;
 mod interrupt;
+mod load;
 mod output;
 mod run;
 mod settings;
@@ -28,6 +30,7 @@ pub use command::{Run, run_command};
 pub use error::QatError;
 pub use evaluation::Evaluation;
 pub use interrupt::{INTERRUPTED, interrupt_flag};
+pub use load::from_pretrained_t81;
 pub use settings::RunSettings;
 pub use summary::{Baseline, Sizes, Summary};
 pub use training::{EvaluationLine, QatModel, StepLine, StepOutput, StepState, TokenBatch};

@@ -13,11 +13,12 @@ use burn::tensor::{Device, Tensor};
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::metric::LearningRateMetric;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
-use t81_burn::models::llama::Llama;
+use t81_burn::models::Decoder;
 use t81_burn::{Ternary, TernaryReport, TernaryScheduler};
 use t81_gguf::ExportOptions;
 use t81_hub::T81Directory;
 
+use crate::architecture::check_block_size;
 use crate::cli::TrainArguments;
 use crate::command::Run;
 use crate::data::Data;
@@ -51,6 +52,7 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
     let block_size = arguments
         .block_size
         .unwrap_or_else(|| source.default_block_size());
+    check_block_size(block_size, &source.config)?;
     let data = Data::load(arguments, &source, block_size)?;
     let settings =
         RunSettings::resolve(arguments, block_size, data.train_samples, data.eval_samples);
@@ -134,8 +136,8 @@ impl Session<'_> {
     fn baseline(
         &self,
         start: RunState,
-        float: Llama,
-        ternary: &Llama,
+        float: Decoder,
+        ternary: &Decoder,
         evaluation: &EvaluationLoader,
     ) -> Result<Baseline, QatError> {
         let path = self.output.baseline();
@@ -147,7 +149,7 @@ impl Session<'_> {
             });
         }
         let workers = workers(&self.device, evaluation.samples, &float);
-        let perplexity = |decoder: Llama| -> Result<f64, QatError> {
+        let perplexity = |decoder: Decoder| -> Result<f64, QatError> {
             let model = QatModel::new(decoder, 0.0);
             Ok(evaluate(&model, evaluation, &workers)?.perplexity())
         };
@@ -174,10 +176,10 @@ impl Session<'_> {
     fn learn(
         &mut self,
         start: RunState,
-        decoder: Llama,
+        decoder: Decoder,
         data: &Data,
         evaluation: EvaluationLoader,
-    ) -> Result<(Llama, Outcome, Reporter), QatError> {
+    ) -> Result<(Decoder, Outcome, Reporter), QatError> {
         let settings = &self.settings;
         let rates = settings.learning_rates();
         self.output.write_schedule(settings, &rates)?;
@@ -298,7 +300,7 @@ impl Session<'_> {
     fn finish(
         &self,
         before: Baseline,
-        decoder: &Llama,
+        decoder: &Decoder,
         state: RunState,
         reporter: &Reporter,
     ) -> Result<(), QatError> {

@@ -4,11 +4,13 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
-use t81_burn::models::llama::{Llama, LlamaConfig, RopeScaling};
+use t81_burn::models::llama::LlamaConfig;
+use t81_burn::models::{Decoder, DecoderConfig};
 use t81_datasets::{load_tokenizer, save_tokenizer, story_tokenizer};
-use t81_hub::{Architecture, COMPANION_FILES, Checkpoint, ModelConfig, TOKENIZER_FILES};
+use t81_hub::{COMPANION_FILES, Checkpoint, TOKENIZER_FILES};
 use tokenizers::Tokenizer;
 
+use crate::architecture::decoder_config;
 use crate::error::QatError;
 
 /// A fresh model of the llama architecture whose rows divide by 256, so that every ternary format holds it.
@@ -53,7 +55,7 @@ pub(crate) struct Source {
     /// What the user typed.
     pub(crate) name: String,
     /// Sizes of the decoder.
-    pub(crate) config: LlamaConfig,
+    pub(crate) config: DecoderConfig,
     /// The `config.json` that goes with it.
     pub(crate) config_json: Value,
     /// The tokenizer, as the training data is cut by.
@@ -79,7 +81,7 @@ impl Source {
         Ok(Self {
             name: name.to_string(),
             config_json: config_json(&config),
-            config,
+            config: DecoderConfig::Llama(config),
             tokenizer,
             checkpoint: None,
             preset: Some(preset),
@@ -89,15 +91,15 @@ impl Source {
     fn checkpoint(model: &str) -> Result<Self, QatError> {
         let directory = t81_hub::resolve(model, &t81_hub::ResolveOptions::default())?;
         let checkpoint = Checkpoint::open(&directory)?;
-        checkpoint.config().check(&checkpoint)?;
         let config = decoder_config(checkpoint.config(), &directory)?;
+        checkpoint.config().check(&checkpoint)?;
         let tokenizer = load_tokenizer(&directory)?;
         let ids = tokenizer.get_vocab_size(true);
-        if ids > config.vocab_size {
+        if ids > config.vocab_size() {
             return Err(QatError::Vocabulary {
                 directory,
                 tokenizer: ids,
-                model: config.vocab_size,
+                model: config.vocab_size(),
             });
         }
         Ok(Self {
@@ -122,12 +124,12 @@ impl Source {
     pub(crate) fn default_block_size(&self) -> usize {
         match self.preset {
             Some(preset) => preset.block_size(),
-            None => self.config.max_position_embeddings.min(512),
+            None => self.config.context_length().min(512),
         }
     }
 
     /// Builds the decoder on `device`: the checkpoint's weights, or random ones by the device's seed.
-    pub(crate) fn decoder(&self, device: &Device) -> Result<Llama, QatError> {
+    pub(crate) fn decoder(&self, device: &Device) -> Result<Decoder, QatError> {
         let decoder = self.config.init(device);
         match &self.checkpoint {
             None => Ok(decoder),
@@ -151,7 +153,7 @@ impl Source {
             None => {
                 let directory = tempfile::tempdir()
                     .map_err(QatError::file("write to", std::env::temp_dir()))?;
-                let context = self.config.max_position_embeddings;
+                let context = self.config.context_length();
                 save_tokenizer(&self.tokenizer, directory.path(), context)?;
                 let mut files = existing_files(directory.path())?;
                 let generation = json!({"bos_token_id": 0, "eos_token_id": 0});
@@ -174,51 +176,6 @@ fn existing_files(directory: &Path) -> Result<Vec<(String, Vec<u8>)>, QatError> 
         }
     }
     Ok(files)
-}
-
-/// The decoder's sizes from a checkpoint's configuration.
-pub(crate) fn decoder_config(hub: &ModelConfig, directory: &Path) -> Result<LlamaConfig, QatError> {
-    let path = directory.join("config.json");
-    let rope = match (hub.architecture, &hub.rope) {
-        (Architecture::Llama, Some(rope)) => rope,
-        _ => return Err(QatError::Untrainable { path }),
-    };
-    let rope_scaling = match rope.scaling {
-        None => None,
-        Some(t81_hub::RopeScaling::Linear { factor }) => Some(RopeScaling::Linear { factor }),
-        Some(t81_hub::RopeScaling::Llama3 {
-            factor,
-            low_freq_factor,
-            high_freq_factor,
-            original_max_position_embeddings,
-        }) => Some(RopeScaling::Llama3 {
-            factor,
-            low_freq_factor,
-            high_freq_factor,
-            original_max_position_embeddings,
-        }),
-        Some(_) => return Err(QatError::Untrainable { path }),
-    };
-    let config = LlamaConfig::new(
-        hub.vocab_size,
-        hub.hidden_size,
-        hub.intermediate_size,
-        hub.num_hidden_layers,
-        hub.num_attention_heads,
-    )
-    .with_num_key_value_heads(Some(hub.num_key_value_heads))
-    .with_head_dim(Some(hub.head_dim))
-    .with_max_position_embeddings(hub.max_position_embeddings)
-    .with_rope_theta(rope.theta)
-    .with_rope_scaling(rope_scaling)
-    .with_rms_norm_eps(hub.norm_eps)
-    .with_tie_word_embeddings(hub.tie_word_embeddings)
-    .with_attention_bias(hub.attention_bias)
-    .with_mlp_bias(hub.mlp_bias);
-    config
-        .validate()
-        .map_err(|source| QatError::Configuration { path, source })?;
-    Ok(config)
 }
 
 /// The `config.json` of a fresh model.
@@ -262,9 +219,12 @@ mod tests {
             assert!(preset.block_size() <= preset.context());
             let json = config_json(&config);
             let parsed = t81_hub::ModelConfig::from_json(json).unwrap();
+            let (heads, width) = (config.key_value_heads(), config.head_width());
+            let config = config
+                .with_num_key_value_heads(Some(heads))
+                .with_head_dim(Some(width));
             let back = decoder_config(&parsed, Path::new("x")).unwrap();
-            assert_eq!(back.head_width(), config.head_width());
-            assert_eq!(back.vocab_size, config.vocab_size);
+            assert_eq!(back, DecoderConfig::Llama(config));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What goes into a decoder and comes out of it, in the terms of a Hugging Face checkpoint.
 
 use std::error::Error;
+use t81_core::Layout;
 use thiserror::Error as ThisError;
 
 /// Rows and columns transposed together, small enough for both to stay in the first cache level.
@@ -17,6 +18,16 @@ pub enum WeightLayout {
     Conv1d,
 }
 
+impl WeightLayout {
+    /// The order as the quantizer names it.
+    pub fn of_matrix(self) -> Layout {
+        match self {
+            Self::HuggingFace => Layout::OutIn,
+            Self::Transposed | Self::Conv1d => Layout::InOut,
+        }
+    }
+}
+
 /// Name and shape of a weight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WeightSpec {
@@ -26,6 +37,17 @@ pub struct WeightSpec {
     pub shape: Vec<usize>,
     /// Order in which the model keeps its values.
     pub layout: WeightLayout,
+}
+
+impl WeightSpec {
+    /// `[out, in]` of a matrix, whichever way its shape goes; `None` for a vector.
+    pub fn outputs_and_inputs(&self) -> Option<[usize; 2]> {
+        match (self.layout, self.shape.as_slice()) {
+            (WeightLayout::Conv1d, &[inputs, outputs]) => Some([outputs, inputs]),
+            (_, &[outputs, inputs]) => Some([outputs, inputs]),
+            _ => None,
+        }
+    }
 }
 
 /// A weight read out of a model.

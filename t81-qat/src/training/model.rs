@@ -9,7 +9,7 @@ use burn::optim::{
 };
 use burn::tensor::Tensor;
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
-use t81_burn::models::llama::Llama;
+use t81_burn::models::Decoder;
 
 use super::batch::TokenBatch;
 
@@ -43,7 +43,7 @@ impl ItemLazy for StepOutput {
 #[derive(Module, Debug)]
 pub struct QatModel {
     /// The decoder; its `Linear` weights are reparameterized.
-    pub decoder: Llama,
+    pub decoder: Decoder,
     max_grad_norm: f64,
     #[module(skip)]
     gradient_norm: Arc<Mutex<Option<Tensor<1>>>>,
@@ -51,7 +51,7 @@ pub struct QatModel {
 
 impl QatModel {
     /// Trains `decoder`, clipping the norm of all gradients together to `max_grad_norm` (0: never).
-    pub fn new(decoder: Llama, max_grad_norm: f64) -> Self {
+    pub fn new(decoder: Decoder, max_grad_norm: f64) -> Self {
         Self {
             decoder,
             max_grad_norm,

@@ -19,7 +19,7 @@ use burn::train::{
     SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainOutput,
     TrainStep, TrainingComponents, TrainingItem, ValidLoader,
 };
-use t81_burn::models::llama::Llama;
+use t81_burn::models::Decoder;
 use t81_burn::{QuantizeWeightError, Ternary, TernaryReport};
 
 use super::batch::{EvaluationLoader, TokenBatch};
@@ -315,7 +315,7 @@ impl Run<'_> {
     }
 
     /// Share of zeros among the ternary codes of `decoder`.
-    fn sparsity(&self, decoder: &Llama) -> Result<f64, QatError> {
+    fn sparsity(&self, decoder: &Decoder) -> Result<f64, QatError> {
         let strategy = self.strategy;
         let (mut zeros, mut weights) = (0.0, 0);
         strategy

@@ -1,0 +1,76 @@
+//! From a t81 directory to a decoder.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use t81_burn::models::Decoder;
+use t81_core::Layout;
+use t81_hub::{HubError, T81Directory, T81Tensor};
+
+use crate::architecture::decoder_config;
+use crate::error::QatError;
+
+/// Opens a t81 directory, or the output directory of a run, as a Burn model on `device`. Its weights are the exact ternary
+/// values (`scale * code`) as floats, so it computes what the exported file says.
+///
+/// To train it further make it ternary again: with least-squares scales and the directory's granularity
+/// [`t81_burn::Ternary`] finds the same codes and scales in these weights.
+///
+/// ```no_run
+/// use burn::tensor::{Device, Int, Tensor};
+///
+/// let device = Device::flex();
+/// let model = t81_qat::from_pretrained_t81("ternary-stories", &device)?;
+/// let tokens = Tensor::<2, Int>::from_data([[0, 17, 42]], &device);
+/// // [1, 3, vocabulary]: logits of the token after each position.
+/// let logits = model.forward(tokens);
+/// println!("{}", logits.argmax(2));
+/// # Ok::<(), t81_qat::QatError>(())
+/// ```
+///
+/// # Errors
+/// [`QatError::Hub`] if the directory is none of T81's or is damaged, [`QatError::Untrainable`] for an architecture without
+/// a Burn model.
+pub fn from_pretrained_t81(
+    directory: impl AsRef<Path>,
+    device: &Device,
+) -> Result<Decoder, QatError> {
+    load_decoder(&T81Directory::open(directory)?, device)
+}
+
+/// The decoder with the exact ternary weights of `directory`.
+pub(crate) fn load_decoder(directory: &T81Directory, device: &Device) -> Result<Decoder, QatError> {
+    let config = decoder_config(directory.config(), directory.directory())?;
+    config
+        .init(device)
+        .load_weights(|name| weight(directory, name))
+        .map_err(|source| QatError::LoadWeights {
+            directory: directory.directory().to_path_buf(),
+            source,
+        })
+}
+
+/// Shape and values of a weight as its float checkpoint stores them.
+fn weight(directory: &T81Directory, name: &str) -> Result<(Vec<usize>, Vec<f32>), HubError> {
+    let matrix = match directory.get(name)? {
+        T81Tensor::Ternary(matrix) => matrix,
+        T81Tensor::Dense(tensor) => return Ok((tensor.shape.clone(), tensor.to_f32())),
+    };
+    let shape = vec![matrix.rows(), matrix.columns()];
+    let stored_transposed = directory
+        .metadata()
+        .tensors
+        .get(name)
+        .is_some_and(|info| info.transposed);
+    if !stored_transposed {
+        return Ok((shape, matrix.dequantize()));
+    }
+    let mut values = vec![0.0; matrix.rows() * matrix.columns()];
+    matrix
+        .dequantize_into(Layout::InOut, &mut values)
+        .map_err(|source| HubError::Ternary {
+            name: name.to_string(),
+            source,
+        })?;
+    Ok((shape.into_iter().rev().collect(), values))
+}
