@@ -249,25 +249,33 @@ fn write_blended(
 }
 
 /// `kept` decides about the codes of the weights.
-#[inline(never)]
 fn measure(block: &[f32], kept: &[f32], limit: i32, scale: f32) -> Distortion {
+    // In two loops, each of which becomes vector code.
+    let mut quantized = [0.0; BLOCK];
+    let quantized = &mut quantized[..block.len()];
+    write_ternary(kept, quantized, limit, scale);
+    compare(block, quantized)
+}
+
+#[inline(never)]
+fn compare(block: &[f32], quantized: &[f32]) -> Distortion {
     let mut errors = [0.0; LANES];
     let mut weights = [0.0; LANES];
     let (eights, rest) = block.as_chunks::<LANES>();
-    let (kept_eights, kept_rest) = kept.as_chunks::<LANES>();
-    let mut add = |lane: usize, weight: f32, kept: f32| {
-        let difference =
-            f64::from(weight) - f64::from(ternary(kept, scale, nonzero_mask(kept, limit)));
-        errors[lane] += difference * difference;
-        weights[lane] += f64::from(weight) * f64::from(weight);
-    };
-    for (eight, kept) in eights.iter().zip(kept_eights) {
+    let (quantized_eights, quantized_rest) = quantized.as_chunks::<LANES>();
+    for (eight, quantized) in eights.iter().zip(quantized_eights) {
         for lane in 0..LANES {
-            add(lane, eight[lane], kept[lane]);
+            let weight = f64::from(eight[lane]);
+            let difference = weight - f64::from(quantized[lane]);
+            errors[lane] += difference * difference;
+            weights[lane] += weight * weight;
         }
     }
-    for (lane, (&weight, &kept)) in rest.iter().zip(kept_rest).enumerate() {
-        add(lane, weight, kept);
+    for (lane, (&weight, &quantized)) in rest.iter().zip(quantized_rest).enumerate() {
+        let weight = f64::from(weight);
+        let difference = weight - f64::from(quantized);
+        errors[lane] += difference * difference;
+        weights[lane] += weight * weight;
     }
     Distortion {
         squared_error: errors.into_iter().sum(),
