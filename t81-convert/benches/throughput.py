@@ -37,7 +37,7 @@ def compare(arguments, work):
     write_float_gguf(arguments, floats, work)
     size = sum(data.nbytes for _, data in tensors(arguments.model))
     print(f"{arguments.model}: {size / 1e9:.2f} GB of BF16 weights, {arguments.threads} threads, best of {arguments.rounds}")
-    print(f"{'':<30} {'seconds':>8} {'core s':>7} {'MB/core s':>10} {'peak MB':>8} {'of t81-gguf: time':>18} {'core time':>10}")
+    print(f"{'':<30} {'seconds':>8} {'core s':>7} {'MB/core s':>10} {'of t81-gguf: time':>18} {'core time':>10}")
     environment = {**os.environ, "RAYON_NUM_THREADS": str(arguments.threads)}
     for kind in arguments.types:
         runs = {
@@ -51,20 +51,20 @@ def compare(arguments, work):
         if kind == "TQ2_0":
             runs["gguf-py (numpy) TQ2_0"] = [sys.executable, __file__, arguments.model, "--llama-quantize", "-", "--gguf-py",
                                              "--out", out]
-        best = {name: (float("inf"),) * 3 for name in runs}
+        best = {name: (float("inf"),) * 2 for name in runs}
         for _ in range(arguments.rounds):
             for name, command in runs.items():
                 out.unlink(missing_ok=True)
                 found = timed([str(part) for part in command], environment)
                 best[name] = tuple(map(min, best[name], found))
         ours = best[f"t81-gguf --from-hf {kind}"]
-        for name, (seconds, cores, peak) in best.items():
-            print(f"{name:<30} {seconds:>8.2f} {cores:>7.2f} {size / 1e6 / cores:>10.0f} {peak / 1e3:>8.0f} "
+        for name, (seconds, cores) in best.items():
+            print(f"{name:<30} {seconds:>8.2f} {cores:>7.2f} {size / 1e6 / cores:>10.0f}  "
                   f"{seconds / ours[0]:>17.2f}x {cores / ours[1]:>9.2f}x", flush=True)
 
 
 def timed(command, environment):
-    """Seconds, seconds of all cores together, and the peak of the resident set in kB."""
+    """Seconds, and seconds of all cores together."""
     started = time.monotonic()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     errors = process.stderr.read()
@@ -73,7 +73,7 @@ def timed(command, environment):
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{command} failed:\n{errors.decode()}")
-    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+    return seconds, usage.ru_utime + usage.ru_stime
 
 
 def tensors(model):
