@@ -18,8 +18,8 @@ use t81_gguf::ExportType;
     after_help = "Examples:\n  \
         A first run, without a network (a small model from scratch on generated stories, ending in a GGUF):\n    \
         t81-qat tiny --dataset-name stories --output-dir ternary-stories --output-gguf ternary-stories.gguf\n  \
-        A checkpoint directory from the Hugging Face Hub, fine-tuned on a text file:\n    \
-        t81-qat path/to/SmolLM2-135M --dataset-name corpus.txt --output-dir ternary-smollm2 --max-steps 200\n  \
+        A model of the Hugging Face Hub, fine-tuned on a text file:\n    \
+        t81-qat HuggingFaceTB/SmolLM2-135M --dataset-name corpus.txt --output-dir ternary-smollm2 --max-steps 200\n  \
         Go on after Ctrl-C:\n    \
         t81-qat tiny --dataset-name stories --output-dir ternary-stories --resume\n  \
         Perplexity of the result:\n    \
@@ -45,9 +45,13 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = false)]
 pub struct TrainArguments {
-    /// A Hugging Face checkpoint directory (llama, mistral, qwen2, qwen3, gpt2), or `tiny` or `small` for a fresh model.
+    /// An id of the Hugging Face Hub or a checkpoint directory (llama, mistral, qwen2, qwen3, gpt2), or `tiny` or `small` for
+    /// a fresh model.
     #[arg(value_name = "MODEL")]
     pub model: String,
+    /// Branch, tag or commit of a model of the Hugging Face Hub [default: main].
+    #[arg(long, value_name = "REVISION")]
+    pub revision: Option<String>,
 
     /// `stories` (generated, no network), a dataset of the Hugging Face Hub, a file, or a directory of files.
     #[arg(

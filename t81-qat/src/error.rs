@@ -21,6 +21,14 @@ pub enum QatError {
     /// A checkpoint or t81 directory could not be used.
     #[error(transparent)]
     Hub(#[from] t81_hub::HubError),
+    /// `--revision` for a preset, which has none.
+    #[error("--revision {revision}: `{preset}` is a fresh model without revisions; leave it out")]
+    RevisionOfPreset {
+        /// The preset.
+        preset: String,
+        /// The revision asked for.
+        revision: String,
+    },
     /// The training or evaluation data could not be used.
     #[error(transparent)]
     Data(#[from] t81_datasets::DataError),

@@ -48,7 +48,7 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
     if let Some(gguf) = &arguments.output_gguf {
         t81_gguf::check_output(gguf, arguments.overwrite || arguments.resume)?;
     }
-    let source = Source::open(&arguments.model)?;
+    let source = Source::open(&arguments.model, arguments.revision.as_deref())?;
     let block_size = arguments
         .block_size
         .unwrap_or_else(|| source.default_block_size());

@@ -19,7 +19,7 @@ const LEARNING_RATE_WARMUP: f64 = 0.05;
 /// Everything that decides what a run computes. Two runs with equal settings see the same batches, schedules and updates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunSettings {
-    /// `MODEL` of the command line.
+    /// `MODEL` of the command line, with `@REVISION` if one was given.
     pub model: String,
     /// `--dataset-name` with what was chosen of it, or the training files.
     pub dataset: String,
@@ -100,7 +100,10 @@ impl RunSettings {
         .with_scale(arguments.scale)
         .with_rounding(rounding);
         Self {
-            model: arguments.model.clone(),
+            model: match &arguments.revision {
+                Some(revision) => format!("{}@{revision}", arguments.model),
+                None => arguments.model.clone(),
+            },
             dataset: dataset_label(arguments),
             validation_file: arguments
                 .validation_file

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use t81_burn::models::llama::LlamaConfig;
 use t81_burn::models::{Decoder, DecoderConfig};
 use t81_datasets::{load_tokenizer, save_tokenizer, story_tokenizer};
-use t81_hub::{COMPANION_FILES, Checkpoint, TOKENIZER_FILES};
+use t81_hub::{COMPANION_FILES, Checkpoint, ResolveOptions, TOKENIZER_FILES};
 use tokenizers::Tokenizer;
 
 use crate::architecture::decoder_config;
@@ -66,12 +66,16 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Opens `model`: a preset by name, or a directory.
-    pub(crate) fn open(model: &str) -> Result<Self, QatError> {
+    /// Opens `model`: a preset by name, a directory, or an id of the Hub at a revision.
+    pub(crate) fn open(model: &str, revision: Option<&str>) -> Result<Self, QatError> {
         match model {
+            "tiny" | "small" if revision.is_some() => Err(QatError::RevisionOfPreset {
+                preset: model.to_string(),
+                revision: revision.unwrap_or_default().to_string(),
+            }),
             "tiny" => Self::preset(model, Preset::Tiny),
             "small" => Self::preset(model, Preset::Small),
-            _ => Self::checkpoint(model),
+            _ => Self::checkpoint(model, revision),
         }
     }
 
@@ -88,8 +92,10 @@ impl Source {
         })
     }
 
-    fn checkpoint(model: &str) -> Result<Self, QatError> {
-        let directory = t81_hub::resolve(model, &t81_hub::ResolveOptions::default())?;
+    fn checkpoint(model: &str, revision: Option<&str>) -> Result<Self, QatError> {
+        // Ctrl-C ends the program at once here; the next run goes on with what was downloaded.
+        let downloads = ResolveOptions::for_terminal(revision.map(str::to_owned), false, || false);
+        let directory = t81_hub::resolve(model, &downloads)?;
         let checkpoint = Checkpoint::open(&directory)?;
         let config = decoder_config(checkpoint.config(), &directory)?;
         checkpoint.config().check(&checkpoint)?;
@@ -103,7 +109,10 @@ impl Source {
             });
         }
         Ok(Self {
-            name: model.to_string(),
+            name: revision.map_or_else(
+                || model.to_string(),
+                |revision| format!("{model}@{revision}"),
+            ),
             config_json: checkpoint.config().raw.clone(),
             config,
             tokenizer,
