@@ -140,3 +140,39 @@ fn a_model_of_the_hub_is_trained_at_a_revision() {
         assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
     }
 }
+
+#[test]
+fn the_documented_command_line_trains_gpt2_on_wikitext() {
+    let place = tempfile::tempdir().unwrap();
+    let gpt2 = json!({
+        "model_type": "gpt2", "vocab_size": VOCABULARY, "n_embd": 64, "n_layer": 1, "n_head": 4,
+        "n_positions": CONTEXT, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5,
+    });
+    write_checkpoint(&place.path().join("source"), gpt2);
+    let wikitext =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/tests/fixtures/wikitext");
+    let server = HubServer::start();
+    let model = Repo::model("openai-community/gpt2").files_of(&place.path().join("source"));
+    server.add(
+        model
+            .file("pytorch_model.bin", "the same once more")
+            .alias("gpt2"),
+    );
+    server.add(
+        Repo::dataset("Salesforce/wikitext")
+            .files_of(&wikitext)
+            .alias("wikitext"),
+    );
+    let line = "gpt2 --dataset-name wikitext --output-dir ternary-gpt2 --per-device-train-batch-size 4 \
+        --learning-rate 5e-5 --max-train-samples 1000";
+    let arguments: Vec<&str> = line.split_whitespace().collect();
+    let output = run(place.path(), &server, &arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let directory = T81Directory::open(place.path().join("ternary-gpt2/t81")).unwrap();
+    assert_eq!(directory.metadata().source, "gpt2");
+    assert_eq!(directory.config().model_type, "gpt2");
+    let served = server.served();
+    assert!(served.contains(&"wikitext-2-raw-v1/train-00000-of-00001.parquet".to_owned()));
+    let unneeded = |file: &String| file.ends_with(".bin") || file.contains("wikitext-103");
+    assert!(!served.iter().any(unneeded), "{served:?}");
+}

@@ -139,12 +139,16 @@ pub(super) fn is_unreachable(error: &ureq::Error) -> bool {
         | ureq::Error::Tls(_)
         | ureq::Error::Rustls(_)
         | ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => true,
-        ureq::Error::Io(error) => matches!(
+        // What the standard library says of a host whose name cannot be looked up has no kind of its own.
+        ureq::Error::Io(error) => !matches!(
             error.kind(),
-            ErrorKind::ConnectionRefused
-                | ErrorKind::NetworkUnreachable
-                | ErrorKind::HostUnreachable
-                | ErrorKind::AddrNotAvailable
+            ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof
+                | ErrorKind::TimedOut
+                | ErrorKind::WouldBlock
+                | ErrorKind::Interrupted
         ),
         _ => false,
     }
@@ -217,6 +221,26 @@ mod tests {
             ("https://huggingface.co.evil/x", false),
         ] {
             assert_eq!(same_origin(&hub, &other.parse().unwrap()), same, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_told_from_a_broken_connection() {
+        use std::net::ToSocketAddrs;
+        // Names below `invalid` never have an address (RFC 2606).
+        let unknown = "hub.invalid:443".to_socket_addrs().unwrap_err();
+        assert!(is_unreachable(&ureq::Error::Io(unknown)));
+        for (kind, unreachable) in [
+            (std::io::ErrorKind::ConnectionRefused, true),
+            (std::io::ErrorKind::NetworkUnreachable, true),
+            (std::io::ErrorKind::ConnectionReset, false),
+            (std::io::ErrorKind::UnexpectedEof, false),
+        ] {
+            assert_eq!(
+                is_unreachable(&ureq::Error::Io(kind.into())),
+                unreachable,
+                "{kind}"
+            );
         }
     }
 
