@@ -20,6 +20,9 @@ pub struct TernarySettings {
     pub blend: f32,
     /// Which axis of the weight holds the output features. Burn's `Linear` is [`Layout::InOut`].
     pub layout: Layout,
+    /// Float type of the result, that of the weight if `None`. A half-precision result saves a mixed-precision forward pass
+    /// a conversion; f16 holds `scale * code` exactly.
+    pub dtype: Option<DType>,
 }
 
 impl TernarySettings {
@@ -29,11 +32,17 @@ impl TernarySettings {
             quantizer,
             blend: 1.0,
             layout: Layout::InOut,
+            dtype: None,
         }
     }
 
+    /// The float type of the result for a weight of type `weight`.
+    pub(crate) fn output_dtype(&self, weight: DType) -> DType {
+        self.dtype.unwrap_or(weight)
+    }
+
     /// `(rows, columns)` of the weight as `t81_core` counts them: output features, input features.
-    fn rows_and_columns(&self, shape: [usize; 2]) -> (usize, usize) {
+    pub(crate) fn rows_and_columns(&self, shape: [usize; 2]) -> (usize, usize) {
         match self.layout {
             Layout::OutIn => (shape[0], shape[1]),
             Layout::InOut => (shape[1], shape[0]),
@@ -60,6 +69,8 @@ impl TernarySettings {
     Autodiff,
     Flex: cfg(feature = "flex"),
     NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "gpu"),
+    Fusion: cfg(feature = "gpu"),
 )]
 pub trait TernaryOps: Backend {
     /// Replaces a float weight by its ternary value.
@@ -67,19 +78,28 @@ pub trait TernaryOps: Backend {
     /// # Shapes
     ///
     /// - `weight`: `[d_input, d_output]`, or `[d_output, d_input]` with [`Layout::OutIn`]
-    /// - output: the same shape and dtype
+    /// - output: the same shape, of the float type that the settings ask for
     ///
     /// The gradient passes straight through (Bengio et al. 2013, <https://arxiv.org/abs/1308.3432>).
+    #[fusion(dtype = settings.output_dtype(weight), shape = weight)]
     fn ternary_quantize(weight: FloatTensor<Self>, settings: TernarySettings) -> FloatTensor<Self> {
-        let device = weight.device();
-        let dtype = weight.dtype();
-        let data = read_sync(Self::float_into_data(weight))
-            .expect("the backend reads a weight back to the host synchronously");
-        Self::float_from_data(quantize_on_host(data, dtype, &settings), &device)
+        quantize_through_host::<Self>(weight, &settings)
     }
 }
 
-/// Quantizes host data of any float dtype, through f32.
+/// Reads a weight back, quantizes it and uploads the result.
+pub(crate) fn quantize_through_host<B: Backend>(
+    weight: FloatTensor<B>,
+    settings: &TernarySettings,
+) -> FloatTensor<B> {
+    let device = weight.device();
+    let dtype = settings.output_dtype(weight.dtype());
+    let data = read_sync(B::float_into_data(weight))
+        .expect("the backend reads a weight back to the host synchronously");
+    B::float_from_data(quantize_on_host(data, dtype, settings), &device)
+}
+
+/// Quantizes host data of any float dtype, through f32, to `dtype`.
 pub(crate) fn quantize_on_host(
     data: TensorData,
     dtype: DType,

@@ -313,6 +313,7 @@ impl TernaryWeight {
             quantizer,
             blend: self.handle.blend(),
             layout: Layout::InOut,
+            dtype: None,
         }
     }
 }

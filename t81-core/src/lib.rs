@@ -33,5 +33,7 @@ mod settings;
 
 pub use codec::{BlockFormat, CodecError};
 pub use matrix::{MatrixError, TernaryMatrix};
-pub use quantize::{Distortion, QuantizeError, QuantizeStatistics, Quantizer, stochastic_uniform};
+pub use quantize::{
+    Distortion, QuantizeError, QuantizeStatistics, Quantizer, StochasticKey, stochastic_uniform,
+};
 pub use settings::{Granularity, Layout, ParseSettingError, Reference, Rounding, ScaleRule};

@@ -5,7 +5,9 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
+use burn::tensor::FloatDType;
 
 use crate::ops::{TernaryOps, TernarySettings};
 
@@ -13,7 +15,8 @@ use crate::ops::{TernaryOps, TernarySettings};
 struct StraightThrough;
 
 impl<B: TernaryOps> Backward<B, 1> for StraightThrough {
-    type State = ();
+    /// The float type of the weight, which the gradient must have.
+    type State = FloatDType;
 
     fn backward(
         self,
@@ -21,7 +24,10 @@ impl<B: TernaryOps> Backward<B, 1> for StraightThrough {
         grads: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        unary::<B, _>(ops.parents, ops.node, grads, |grad| grad);
+        unary::<B, _>(ops.parents, ops.node, grads, |grad| match grad.dtype() == ops.state.into() {
+            true => grad,
+            false => B::float_cast(grad, ops.state),
+        });
     }
 }
 
@@ -33,7 +39,8 @@ impl<B: TernaryOps, C: CheckpointStrategy> TernaryOps for Autodiff<B, C> {
             .stateful()
         {
             OpsKind::Tracked(preparation) => {
-                preparation.finish((), B::ternary_quantize(weight.into_primitive(), settings))
+                let dtype = weight.dtype().into();
+                preparation.finish(dtype, B::ternary_quantize(weight.into_primitive(), settings))
             }
             OpsKind::UnTracked(preparation) => {
                 preparation.finish(B::ternary_quantize(weight.into_primitive(), settings))

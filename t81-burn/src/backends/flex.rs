@@ -8,8 +8,8 @@ use crate::ops::{TernaryOps, TernarySettings, quantize_on_host};
 
 impl TernaryOps for Flex {
     fn ternary_quantize(weight: FloatTensor<Self>, settings: TernarySettings) -> FloatTensor<Self> {
-        let dtype = weight.dtype();
-        if dtype != DType::F32 {
+        let dtype = settings.output_dtype(weight.dtype());
+        if weight.dtype() != DType::F32 || dtype != DType::F32 {
             let data = quantize_on_host(weight.into_data(), dtype, &settings);
             return FloatTensor::<Self>::from_data(data);
         }

@@ -19,4 +19,4 @@ pub use distortion::Distortion;
 pub use error::QuantizeError;
 pub use fake::QuantizeStatistics;
 pub use quantizer::Quantizer;
-pub use random::stochastic_uniform;
+pub use random::{StochasticKey, stochastic_uniform};

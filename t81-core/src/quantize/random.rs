@@ -1,23 +1,33 @@
 //! Counter-based random numbers for stochastic rounding: a function of seed and index, so that no order, layout or
 //! thread count matters. Only 32-bit unsigned operations, so that a GPU repeats it.
 
-/// A seed, mixed once for a whole matrix.
+/// A seed of stochastic rounding, mixed once for a whole matrix: `key0` and `key1` of [`stochastic_uniform`], for kernels that
+/// draw the same numbers elsewhere (on a GPU).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RandomKey {
+pub struct StochasticKey {
     low: u32,
     high: u32,
 }
 
-impl RandomKey {
-    pub(super) fn new(seed: u64) -> Self {
+impl StochasticKey {
+    /// The key of `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         let low = mix(seed as u32 ^ 0x9e37_79b9);
         let high = mix((seed >> 32) as u32 ^ low);
         Self { low, high }
     }
 
-    /// What the high half of an index contributes.
+    /// `key0`, which meets the low half of an index.
+    #[must_use]
+    pub fn low(self) -> u32 {
+        self.low
+    }
+
+    /// What the high half of an index contributes: `mix(hi(index) ^ key1)`.
     #[inline(always)]
-    pub(super) fn high(self, index: u64) -> u32 {
+    #[must_use]
+    pub fn high(self, index: u64) -> u32 {
         mix((index >> 32) as u32 ^ self.high)
     }
 
@@ -54,7 +64,7 @@ fn mix(mut word: u32) -> u32 {
 /// ```
 #[must_use]
 pub fn stochastic_uniform(seed: u64, index: u64) -> f32 {
-    let key = RandomKey::new(seed);
+    let key = StochasticKey::new(seed);
     key.uniform_at(index as u32, key.high(index))
 }
 

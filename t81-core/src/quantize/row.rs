@@ -3,7 +3,7 @@
 use super::distortion::Distortion;
 use super::fold::{BLOCK, LANES, PairwiseFold, fold_lanes};
 use super::group::{Cut, LIMIT_NONZERO, magnitude_bits, masked_magnitude, nonzero_mask, ternary};
-use super::random::RandomKey;
+use super::random::StochasticKey;
 use super::rule::{Decision, Rule, Unrepresentable};
 use crate::settings::{Reference, ScaleRule};
 
@@ -201,7 +201,7 @@ fn count(block: &[f32], limit: i32) -> u32 {
 fn thin<'a>(
     block: &[f32],
     cut: &Cut,
-    key: RandomKey,
+    key: StochasticKey,
     index: u64,
     kept: &'a mut [f32; BLOCK],
 ) -> &'a [f32] {
@@ -216,7 +216,7 @@ fn thin<'a>(
 }
 
 /// [`thin`] for weights whose indices have the same high half.
-fn thin_run(block: &[f32], cut: &Cut, key: RandomKey, index: u64, kept: &mut [f32]) {
+fn thin_run(block: &[f32], cut: &Cut, key: StochasticKey, index: u64, kept: &mut [f32]) {
     let high = key.high(index);
     for ((kept, &weight), low) in kept.iter_mut().zip(block).zip(index as u32..=u32::MAX) {
         let mask = cut.kept_mask(weight, key.uniform_at(low, high));
@@ -323,7 +323,7 @@ mod tests {
         let cut = Cut::new(0.5, 2.0);
         for index in [(1 << 32) - 40, (1 << 32) - 17, (1 << 32) - 1, 1 << 32] {
             let mut kept = [0.0; BLOCK];
-            let kept = thin(&block, &cut, RandomKey::new(3), index, &mut kept);
+            let kept = thin(&block, &cut, StochasticKey::new(3), index, &mut kept);
             for (&kept, index) in kept.iter().zip(index..) {
                 let keeps = stochastic_uniform(3, index) < 0.5;
                 assert_eq!(kept, if keeps { 1.5 } else { 0.0 });

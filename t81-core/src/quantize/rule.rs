@@ -2,7 +2,7 @@
 
 use super::group::{Cut, LIMIT_NONE, LIMIT_NONZERO, mean, scale};
 use super::quantizer::Quantizer;
-use super::random::RandomKey;
+use super::random::StochasticKey;
 use crate::settings::{Granularity, Reference, Rounding, ScaleRule};
 
 /// How groups are formed and what their arithmetic is.
@@ -13,7 +13,7 @@ pub(super) struct Rule {
     pub(super) reference: Reference,
     pub(super) scale: ScaleRule,
     /// Of stochastic rounding.
-    pub(super) key: Option<RandomKey>,
+    pub(super) key: Option<StochasticKey>,
 }
 
 /// What a group's weights become.
@@ -40,7 +40,7 @@ impl Rule {
             scale: quantizer.scale(),
             key: match quantizer.rounding() {
                 Rounding::Deterministic => None,
-                Rounding::Stochastic { seed } => Some(RandomKey::new(seed)),
+                Rounding::Stochastic { seed } => Some(StochasticKey::new(seed)),
             },
         }
     }

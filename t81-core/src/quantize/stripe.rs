@@ -6,7 +6,7 @@
 use super::fold::{BLOCK, LANES, PairwiseFold, fold_lanes};
 use super::group::{Cut, LIMIT_NONZERO, magnitude_bits, masked_magnitude, nonzero_mask, ternary};
 use super::quantizer::Weights;
-use super::random::RandomKey;
+use super::random::StochasticKey;
 use super::rule::{Decision, Rule, Unrepresentable};
 use crate::settings::{Reference, ScaleRule};
 
@@ -221,7 +221,7 @@ impl Thinner {
     }
 
     /// Copies the weights that are kept, and 0 for the others. `k` is the input feature's place in the region.
-    fn thin(&mut self, k: usize, run: &[f32], cuts: &[Cut], key: RandomKey) -> &[f32] {
+    fn thin(&mut self, k: usize, run: &[f32], cuts: &[Cut], key: StochasticKey) -> &[f32] {
         // The high half of an index seldom changes.
         let stale = self.low.is_empty() || self.low.contains(&u32::MAX);
         if stale {
@@ -267,7 +267,7 @@ fn raise(run: &[f32], maxima: &mut [i32]) {
 }
 
 #[inline(never)]
-fn thin(run: &[f32], cuts: &[Cut], key: RandomKey, low: &[u32], high: &[u32], kept: &mut [f32]) {
+fn thin(run: &[f32], cuts: &[Cut], key: StochasticKey, low: &[u32], high: &[u32], kept: &mut [f32]) {
     let indices = low.iter().zip(high);
     for (((kept, &weight), cut), (&low, &high)) in kept.iter_mut().zip(run).zip(cuts).zip(indices) {
         let mask = cut.kept_mask(weight, key.uniform_at(low, high));
@@ -348,7 +348,7 @@ mod tests {
         thinner.begin(&region);
         let mut dropped = 0;
         for (k, run) in region.runs().enumerate() {
-            let kept = thinner.thin(k, run, &cuts, RandomKey::new(3));
+            let kept = thinner.thin(k, run, &cuts, StochasticKey::new(3));
             for (i, (&kept, &weight)) in kept.iter().zip(run).enumerate() {
                 let index = (1 + i as u64) * ((1 << 31) - 5) + k as u64;
                 let keeps = stochastic_uniform(3, index) < weight - 1.0;
