@@ -10,6 +10,7 @@ const MOST_PIECES: usize = 8;
 
 /// Which keys each query sees and how the attention is computed, for all layers of one forward pass.
 pub(super) struct CausalAttention {
+    dtype: DType,
     /// The queries in pieces, first to last; `None` if Burn's attention kernel computes all at once.
     pieces: Option<Vec<Piece>>,
 }
@@ -25,10 +26,10 @@ struct Piece {
 }
 
 impl CausalAttention {
-    /// For sequences shaped and typed as `states` `[batch, length, hidden_size]`, in which a position sees itself and those
+    /// For sequences shaped as `states` `[batch, length, hidden_size]` and computed in `dtype`, in which a position sees itself and those
     /// before it, with a `window` only the last `window` of these.
-    pub(super) fn new(states: &Tensor<3>, window: Option<usize>) -> Self {
-        let (length, dtype, device) = (states.dims()[1], states.dtype(), states.device());
+    pub(super) fn new(states: &Tensor<3>, window: Option<usize>, dtype: DType) -> Self {
+        let (length, device) = (states.dims()[1], states.device());
         let on_flex = is_flex(&device);
         // Burn's kernel has no gradient of its own and no window, and on Flex it is slower than the pieces.
         let pieces = (on_flex || device.is_autodiff() || window.is_some()).then(|| {
@@ -39,7 +40,12 @@ impl CausalAttention {
             };
             pieces(length, length.div_ceil(count), window, dtype, &device)
         });
-        Self { pieces }
+        Self { dtype, pieces }
+    }
+
+    /// Type that the attention is computed in.
+    pub(super) fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// Attends with queries `[batch, heads, length, head_dim]` to keys and values `[batch, key_value_heads, length, head_dim]`,

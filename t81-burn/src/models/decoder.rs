@@ -8,7 +8,7 @@ use burn::module::{
     Content, Devices, DisplaySettings, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper,
     ModuleVisitor,
 };
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use std::error::Error;
 
 /// Sizes of a decoder.
@@ -134,6 +134,16 @@ macro_rules! rebuilt {
 }
 
 impl Decoder {
+    /// Computes the matrix products in `dtype` (mixed precision); parameters, their gradients and the residual stream keep
+    /// the parameters' type.
+    pub fn with_compute_dtype(mut self, dtype: Option<DType>) -> Self {
+        match &mut self {
+            Self::Llama(model) => model.compute_dtype = dtype,
+            Self::Gpt2(model) => model.compute_dtype = dtype,
+        }
+        self
+    }
+
     /// Logits of the next token at each position: tokens `[batch, length]` to `[batch, length, vocab_size]`.
     ///
     /// Position `i` sees tokens `0..=i` only, with a sliding window the last of these. Padding belongs at the end, where no real

@@ -66,6 +66,7 @@ impl Head {
         states: Tensor<3>,
         targets: Tensor<2, Int>,
         mask: Option<Tensor<2>>,
+        compute_dtype: Option<DType>,
     ) -> TokenLoss {
         let [batch, length, width] = states.dims();
         linear_cross_entropy(
@@ -73,6 +74,7 @@ impl Head {
             self,
             targets.reshape([batch * length]),
             mask.map(|mask| mask.reshape([batch * length])),
+            compute_dtype,
             LOGITS_AT_ONCE,
         )
     }
@@ -107,6 +109,13 @@ impl Head {
         }
     }
 
+    fn cast(self, dtype: DType) -> Self {
+        match self {
+            Self::Untied(weight) => Self::Untied(weight.cast(dtype)),
+            Self::Tied(weight) => Self::Tied(weight.cast(dtype)),
+        }
+    }
+
     fn inner(&self) -> Self {
         match self {
             Self::Untied(weight) => Self::Untied(weight.clone().inner()),
@@ -120,23 +129,24 @@ impl Head {
 /// The gradients of states and head are computed on the way (the loss is where the backward pass starts, so they are
 /// known up to a factor), as in Liger Kernel's fused linear cross-entropy (Hsu et al. 2024, <https://arxiv.org/abs/2410.10989>).
 ///
-/// `logits_at_once` bounds the logits held in memory; [`LOGITS_AT_ONCE`] is a good number.
+/// The products are computed in `compute_dtype`, that of the states if `None`. `logits_at_once` bounds the logits held in memory; [`LOGITS_AT_ONCE`] is a good number.
 fn linear_cross_entropy(
     states: Tensor<2>,
     head: Head,
     targets: Tensor<1, Int>,
     mask: Option<Tensor<1>>,
+    compute_dtype: Option<DType>,
     logits_at_once: usize,
 ) -> TokenLoss {
     let [rows, _] = states.dims();
-    let dtype = states.dtype();
-    let plain_head = head.inner();
+    let dtype = compute_dtype.unwrap_or(states.dtype());
+    let plain_head = head.inner().cast(dtype);
     let vocabulary = match &head {
         Head::Untied(weight) => weight.dims()[1],
         Head::Tied(weight) => weight.dims()[0],
     };
     let differentiable = states.is_autodiff() || head.weight().is_autodiff();
-    let plain_states = states.clone().inner();
+    let plain_states = states.clone().inner().cast(dtype);
     let tokens = Tokens::new(targets, mask);
     let step = (logits_at_once / vocabulary).min(rows).max(1);
 
@@ -297,7 +307,7 @@ mod tests {
                 .require_grad();
             let head = if tied { Head::Tied } else { Head::Untied }(weight.clone());
             let (targets, mask) = (targets.clone(), Some(mask.clone()));
-            let loss = linear_cross_entropy(states.clone(), head, targets, mask, logits_at_once);
+            let loss = linear_cross_entropy(states.clone(), head, targets, mask, None, logits_at_once);
             let gradients = loss.mean.backward();
             let weight = weight.grad(&gradients).unwrap();
             let weight = if tied { weight.transpose() } else { weight };

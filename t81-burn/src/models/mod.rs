@@ -9,6 +9,7 @@ mod config_error;
 mod decoder;
 mod fresh;
 mod loss;
+mod precision;
 mod traversal;
 mod weights;
 

@@ -1,4 +1,5 @@
 use crate::models::attention::{CausalAttention, split_heads};
+use crate::models::precision::project;
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
@@ -18,9 +19,9 @@ impl Gpt2Attention {
     /// `[batch, length, n_embd]` to the same shape.
     pub(super) fn forward(&self, states: Tensor<3>, causal: &CausalAttention) -> Tensor<3> {
         let width = states.dims()[2];
-        let fused = self.c_attn.forward(states);
+        let fused = project(&self.c_attn, states, causal.dtype());
         let part = |index| split_heads(fused.clone().narrow(2, index * width, width), self.heads);
-        self.c_proj
-            .forward(causal.attend(part(0), part(1), part(2)))
+        let attended = causal.attend(part(0), part(1), part(2));
+        project(&self.c_proj, attended, causal.dtype())
     }
 }

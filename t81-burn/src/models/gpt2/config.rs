@@ -93,6 +93,7 @@ impl Gpt2Config {
             ln_f: self.norm(device),
             lm_head: (!self.tie_word_embeddings)
                 .then(|| linear(width, self.vocab_size, false, DEVIATION, device)),
+            compute_dtype: None,
         })
     }
 

@@ -1,8 +1,9 @@
 use super::attention::Gpt2Attention;
 use crate::models::attention::CausalAttention;
+use crate::models::precision::project;
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use burn::tensor::activation::sigmoid;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
@@ -16,9 +17,9 @@ pub struct Gpt2Mlp {
 }
 
 impl Gpt2Mlp {
-    /// `[batch, length, n_embd]` to the same shape.
-    pub fn forward(&self, states: Tensor<3>) -> Tensor<3> {
-        self.c_proj.forward(gelu(self.c_fc.forward(states)))
+    /// `[batch, length, n_embd]` to the same shape, in `dtype`.
+    pub(super) fn forward(&self, states: Tensor<3>, dtype: DType) -> Tensor<3> {
+        project(&self.c_proj, gelu(project(&self.c_fc, states, dtype)), dtype)
     }
 }
 
@@ -37,10 +38,11 @@ pub struct Gpt2Layer {
 
 impl Gpt2Layer {
     pub(super) fn forward(&self, states: Tensor<3>, causal: &CausalAttention) -> Tensor<3> {
-        let attended = self.attn.forward(self.ln_1.forward(states.clone()), causal);
-        let states = states + attended;
-        let fed = self.mlp.forward(self.ln_2.forward(states.clone()));
-        states + fed
+        let (dtype, residual) = (causal.dtype(), states.dtype());
+        let normalized = self.ln_1.forward(states.clone()).cast(dtype);
+        let states = states + self.attn.forward(normalized, causal).cast(residual);
+        let normalized = self.ln_2.forward(states.clone()).cast(dtype);
+        states + self.mlp.forward(normalized, dtype).cast(residual)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::models::traversal::{Naming, load_weights, visit_weights, weight_specs
 use crate::models::weights::{LoadWeightsError, Weight, WeightLayout, WeightSpec};
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm, Linear};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 use std::error::Error;
 
 /// How a [`Gpt2`]'s parameters are called and laid out in a Hugging Face checkpoint.
@@ -27,6 +27,9 @@ pub struct Gpt2 {
     pub ln_f: LayerNorm,
     /// Output head, `None` if it is tied to the embedding.
     pub lm_head: Option<Linear>,
+    /// Float type of the matrix products, that of the parameters if `None`.
+    #[module(skip)]
+    pub compute_dtype: Option<DType>,
 }
 
 impl Gpt2 {
@@ -52,7 +55,7 @@ impl Gpt2 {
         );
         let positions = self.wpe.weight.val().narrow(0, 0, length);
         let mut states = self.wte.forward(tokens) + positions.unsqueeze::<3>();
-        let causal = CausalAttention::new(&states, None);
+        let causal = CausalAttention::new(&states, None, self.compute_dtype.unwrap_or(states.dtype()));
         for layer in &self.h {
             states = layer.forward(states, &causal);
         }
@@ -70,7 +73,8 @@ impl Gpt2 {
         targets: Tensor<2, Int>,
         mask: Option<Tensor<2>>,
     ) -> TokenLoss {
-        self.head().loss(self.forward_hidden(tokens), targets, mask)
+        self.head()
+            .loss(self.forward_hidden(tokens), targets, mask, self.compute_dtype)
     }
 
     /// The longest sequence in tokens: the number of positions.

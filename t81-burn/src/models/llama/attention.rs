@@ -1,8 +1,9 @@
 use super::rotary::{RotaryTables, rotate};
 use crate::models::attention::{CausalAttention, split_heads};
+use crate::models::precision::project;
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 /// Causal attention in which groups of query heads share a key and value head
 /// (Ainslie et al. 2023, [GQA](https://arxiv.org/abs/2305.13245)).
@@ -30,6 +31,7 @@ pub struct LlamaAttention {
 
 /// What the layers of one forward pass share.
 pub(super) struct AttentionContext {
+    dtype: DType,
     cosines: Tensor<2>,
     sines: Tensor<2>,
     causal: CausalAttention,
@@ -38,16 +40,27 @@ pub(super) struct AttentionContext {
 }
 
 impl AttentionContext {
-    /// For sequences shaped and typed as `states` `[batch, length, hidden_size]`.
-    pub(super) fn new(rotary: &RotaryTables, states: &Tensor<3>, window: Option<usize>) -> Self {
+    /// Type that the layers compute in.
+    pub(super) fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// For sequences shaped as `states` `[batch, length, hidden_size]`, computed in `dtype`.
+    pub(super) fn new(
+        rotary: &RotaryTables,
+        states: &Tensor<3>,
+        window: Option<usize>,
+        dtype: DType,
+    ) -> Self {
         let (cosines, sines) = rotary.first(states.dims()[1]);
         Self {
-            cosines: cosines.cast(states.dtype()),
-            sines: sines.cast(states.dtype()),
-            causal: CausalAttention::new(states, None),
+            dtype,
+            cosines: cosines.cast(dtype),
+            sines: sines.cast(dtype),
+            causal: CausalAttention::new(states, None, dtype),
             windowed: window
                 .filter(|window| *window < states.dims()[1])
-                .map(|window| CausalAttention::new(states, Some(window))),
+                .map(|window| CausalAttention::new(states, Some(window), dtype)),
         }
     }
 }
@@ -55,12 +68,14 @@ impl AttentionContext {
 impl LlamaAttention {
     /// `[batch, length, hidden_size]` to the same shape.
     pub(super) fn forward(&self, states: Tensor<3>, context: &AttentionContext) -> Tensor<3> {
-        let query = split_heads(self.q_proj.forward(states.clone()), self.heads);
-        let key = split_heads(self.k_proj.forward(states.clone()), self.key_value_heads);
-        let value = split_heads(self.v_proj.forward(states), self.key_value_heads);
+        let dtype = context.dtype();
+        let project = |layer, states| project(layer, states, dtype);
+        let query = split_heads(project(&self.q_proj, states.clone()), self.heads);
+        let key = split_heads(project(&self.k_proj, states.clone()), self.key_value_heads);
+        let value = split_heads(project(&self.v_proj, states), self.key_value_heads);
         let turn = |states: Tensor<4>, norm: &Option<RmsNorm>| {
             let states = match norm {
-                Some(norm) => norm.forward(states),
+                Some(norm) => norm.forward(states.cast(DType::F32)).cast(dtype),
                 None => states,
             };
             rotate(states, &context.cosines, &context.sines)
@@ -70,6 +85,6 @@ impl LlamaAttention {
             Some(windowed) if self.windowed => windowed,
             _ => &context.causal,
         };
-        self.o_proj.forward(causal.attend(query, key, value))
+        project(&self.o_proj, causal.attend(query, key, value))
     }
 }

@@ -172,6 +172,7 @@ impl LlamaConfig {
                 .then(|| linear(hidden, vocabulary, false, DEVIATION, device)),
             rotary: RotaryTables::new(frequencies, self.max_position_embeddings, device),
             sliding_window: self.sliding_window,
+            compute_dtype: None,
         })
     }
 

@@ -1,7 +1,8 @@
 use super::attention::{AttentionContext, LlamaAttention};
+use crate::models::precision::project;
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use burn::tensor::activation::silu;
 
 /// Feed-forward part of a layer: `down(silu(gate(x)) * up(x))` (Shazeer 2020, [SwiGLU](https://arxiv.org/abs/2002.05202)).
@@ -16,10 +17,11 @@ pub struct LlamaMlp {
 }
 
 impl LlamaMlp {
-    /// `[batch, length, hidden_size]` to the same shape.
-    pub fn forward(&self, states: Tensor<3>) -> Tensor<3> {
-        let gate = silu(self.gate_proj.forward(states.clone()));
-        self.down_proj.forward(gate * self.up_proj.forward(states))
+    /// `[batch, length, hidden_size]` to the same shape, in `dtype`.
+    pub(super) fn forward(&self, states: Tensor<3>, dtype: DType) -> Tensor<3> {
+        let gate = silu(project(&self.gate_proj, states.clone(), dtype));
+        let up = project(&self.up_proj, states, dtype);
+        project(&self.down_proj, gate * up, dtype)
     }
 }
 
@@ -38,13 +40,13 @@ pub struct LlamaLayer {
 
 impl LlamaLayer {
     pub(super) fn forward(&self, states: Tensor<3>, context: &AttentionContext) -> Tensor<3> {
-        let attended = self
-            .self_attn
-            .forward(self.input_layernorm.forward(states.clone()), context);
-        let states = states + attended;
-        let fed = self
-            .mlp
-            .forward(self.post_attention_layernorm.forward(states.clone()));
-        states + fed
+        let (dtype, residual) = (context.dtype(), states.dtype());
+        let normalized = self.input_layernorm.forward(states.clone()).cast(dtype);
+        let states = states + self.self_attn.forward(normalized, context).cast(residual);
+        let normalized = self
+            .post_attention_layernorm
+            .forward(states.clone())
+            .cast(dtype);
+        states + self.mlp.forward(normalized, dtype).cast(residual)
     }
 }

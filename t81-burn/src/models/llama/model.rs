@@ -6,7 +6,7 @@ use crate::models::traversal::{Naming, load_weights, visit_weights, weight_specs
 use crate::models::weights::{LoadWeightsError, Weight, WeightLayout, WeightSpec};
 use burn::module::Module;
 use burn::nn::{Embedding, Linear, RmsNorm};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 use std::error::Error;
 
 /// How a [`Llama`]'s parameters are called and laid out in a Hugging Face checkpoint.
@@ -31,6 +31,9 @@ pub struct Llama {
     /// Number of latest tokens that a position attends to; all before it if `None`.
     #[module(skip)]
     pub sliding_window: Option<usize>,
+    /// Float type of the matrix products, that of the parameters if `None`.
+    #[module(skip)]
+    pub compute_dtype: Option<DType>,
 }
 
 impl Llama {
@@ -44,7 +47,8 @@ impl Llama {
     /// States after the last normalisation: tokens `[batch, length]` to `[batch, length, hidden_size]`.
     pub fn forward_hidden(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         let mut states = self.embed_tokens.forward(tokens);
-        let context = AttentionContext::new(&self.rotary, &states, self.sliding_window);
+        let dtype = self.compute_dtype.unwrap_or(states.dtype());
+        let context = AttentionContext::new(&self.rotary, &states, self.sliding_window, dtype);
         for layer in &self.layers {
             states = layer.forward(states, &context);
         }
@@ -64,7 +68,8 @@ impl Llama {
         targets: Tensor<2, Int>,
         mask: Option<Tensor<2>>,
     ) -> TokenLoss {
-        self.head().loss(self.forward_hidden(tokens), targets, mask)
+        self.head()
+            .loss(self.forward_hidden(tokens), targets, mask, self.compute_dtype)
     }
 
     /// Replaces every weight by what `source` gives for its Hugging Face name: the shape and the values, row-major.
