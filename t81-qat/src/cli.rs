@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use t81_core::{Granularity, Reference, ScaleRule};
 use t81_gguf::ExportType;
 
+use crate::device::DeviceChoice;
+
 /// Trains a language model with ternary weights and writes what was trained, bit for bit.
 #[derive(Debug, Parser)]
 #[command(
@@ -179,7 +181,7 @@ pub struct TrainArguments {
         default_value_t = 42
     )]
     pub seed: u64,
-    /// Where to compute.
+    /// Where to compute: auto (a GPU if there is one), cpu, gpu, or one as in vulkan:0, metal:0, cuda:0.
     #[arg(
         long,
         value_name = "DEVICE",
@@ -187,6 +189,18 @@ pub struct TrainArguments {
         default_value = "auto"
     )]
     pub device: DeviceChoice,
+    /// Devices that share each batch: the one of --device and those after it.
+    #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 1, value_parser = positive)]
+    pub devices: usize,
+    /// Type of the matrix products; weights and optimizer are always float32 [auto: float32 on a CPU, else the shortest that
+    /// the device has].
+    #[arg(
+        long,
+        value_name = "TYPE",
+        help_heading = "Training",
+        default_value = "auto"
+    )]
+    pub torch_dtype: ComputeType,
     /// Optimizer steps between two progress lines.
     #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 10, value_parser = positive)]
     pub logging_steps: usize,
@@ -309,13 +323,17 @@ pub enum WarmupType {
     Constant,
 }
 
-/// `--device`.
+/// `--torch-dtype`, by the names of PyTorch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DeviceChoice {
-    /// The best device that this build supports.
+pub enum ComputeType {
+    /// Chosen by the device.
     Auto,
-    /// Every core of the processor.
-    Cpu,
+    /// 32 bits.
+    Float32,
+    /// 16 bits, of these 10 for the fraction; the loss is scaled.
+    Float16,
+    /// 16 bits, of these 7 for the fraction.
+    Bfloat16,
 }
 
 fn positive(text: &str) -> Result<usize, String> {

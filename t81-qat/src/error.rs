@@ -29,6 +29,20 @@ pub enum QatError {
         /// The revision asked for.
         revision: String,
     },
+    /// The device asked for is not there.
+    #[error("--device: {missing} of the devices asked for are not there; there are: {available}")]
+    Device {
+        /// How many are missing.
+        missing: usize,
+        /// What there is.
+        available: String,
+    },
+    /// The device does not compute in the type asked for.
+    #[error("--torch-dtype: the device does not compute in {dtype}; leave it to auto")]
+    ComputeType {
+        /// The type.
+        dtype: String,
+    },
     /// The training or evaluation data could not be used.
     #[error(transparent)]
     Data(#[from] t81_datasets::DataError),

@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<Run, QatError> {
     if let Some(path) = &arguments.logits_out {
         write_logits(path, &decoder, &windows[0], &device)?;
     }
-    let workers = workers(&device, windows.len(), &decoder);
+    let workers = workers(std::slice::from_ref(&device), windows.len(), &decoder);
     let model = QatModel::new(decoder, 0.0);
     let evaluation = evaluate_windows(&model, &windows, &workers)?;
     println!(

@@ -23,10 +23,11 @@ mod summary;
 mod training;
 
 pub use cli::{
-    Cli, Command, DeviceChoice, EvaluateArguments, GranularityChoice, LearningRateType, TextRows,
+    Cli, Command, ComputeType, EvaluateArguments, GranularityChoice, LearningRateType, TextRows,
     TrainArguments, WarmupType,
 };
 pub use command::{Run, run_command};
+pub use device::DeviceChoice;
 pub use error::QatError;
 pub use evaluation::Evaluation;
 pub use interrupt::{INTERRUPTED, interrupt_flag};

@@ -9,7 +9,7 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::optim::{AdamWConfig, ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::metric::LearningRateMetric;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
@@ -22,7 +22,7 @@ use crate::architecture::check_block_size;
 use crate::cli::TrainArguments;
 use crate::command::Run;
 use crate::data::Data;
-use crate::device::workers;
+use crate::device::{self, workers};
 use crate::error::QatError;
 use crate::evaluation::evaluate;
 use crate::export::write_t81_directory;
@@ -64,9 +64,10 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
         RunState::default()
     };
 
-    let device = Device::flex();
-    device.seed(settings.seed);
-    let float = source.decoder(&device)?;
+    let devices = device::open(arguments.device, arguments.devices)?;
+    let dtype = device::compute_dtype(arguments.torch_dtype, &devices[0])?;
+    devices.iter().for_each(|device| device.seed(settings.seed));
+    let float = source.decoder(&devices[0])?.with_compute_dtype(dtype);
     let mut ternary = Ternary::new(settings.quantizer.clone())
         .with_schedule(&settings.schedule)
         .with_selection(settings.selection()?);
@@ -95,7 +96,8 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
         source,
         settings,
         checkpoints,
-        device,
+        devices,
+        dtype,
         ternary,
         report,
     };
@@ -126,12 +128,17 @@ struct Session<'a> {
     source: Source,
     settings: RunSettings,
     checkpoints: CheckpointDirectory,
-    device: Device,
+    devices: Vec<Device>,
+    dtype: Option<DType>,
     ternary: Ternary,
     report: TernaryReport,
 }
 
 impl Session<'_> {
+    fn autodiff_devices(&self) -> Vec<Device> {
+        self.devices.iter().cloned().map(Device::autodiff).collect()
+    }
+
     /// Perplexities before the first update; from the file when the run is resumed.
     fn baseline(
         &self,
@@ -148,7 +155,7 @@ impl Session<'_> {
                 message: error.to_string(),
             });
         }
-        let workers = workers(&self.device, evaluation.samples, &float);
+        let workers = workers(&self.devices, evaluation.samples, &float);
         let perplexity = |decoder: Decoder| -> Result<f64, QatError> {
             let model = QatModel::new(decoder, 0.0);
             Ok(evaluate(&model, evaluation, &workers)?.perplexity())
@@ -183,7 +190,8 @@ impl Session<'_> {
         let settings = &self.settings;
         let rates = settings.learning_rates();
         self.output.write_schedule(settings, &rates)?;
-        let mut model = QatModel::new(decoder.train(), settings.max_grad_norm);
+        let mut model = QatModel::new(decoder.train(), settings.max_grad_norm)
+            .with_loss_scale(self.dtype == Some(DType::F16));
         let mut scheduler = ModuleLrScheduler::from(TernaryScheduler::new(
             rates,
             settings.schedule,
@@ -216,7 +224,7 @@ impl Session<'_> {
         let tenth = (settings.total_steps / 10).max(50);
         let strategy = Arc::new(QatStrategy {
             devices: workers(
-                &self.device.clone().autodiff(),
+                &self.autodiff_devices(),
                 settings.per_device_train_batch_size,
                 &model,
             ),
@@ -233,6 +241,7 @@ impl Session<'_> {
             evaluation: evaluation.clone(),
             checkpoints: self.checkpoints.clone(),
             interrupt: interrupt_flag(),
+            shows_metrics: dashboard.is_some(),
             reporter: Mutex::new(reporter),
             outcome: Mutex::default(),
         });

@@ -7,11 +7,15 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{
     GradientsParams, ModuleOptimizer, lr_scheduler::module_lr_scheduler::ModuleLearningRate,
 };
-use burn::tensor::Tensor;
+use burn::tensor::{Bool, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use t81_burn::models::Decoder;
 
 use super::batch::TokenBatch;
+
+/// Of the mean loss of an optimizer step in float16: about the number of its tokens, so that the gradient of a token has the
+/// size that it has alone.
+const LOSS_SCALE: f64 = 8192.0;
 
 /// The outcome of a step on a batch.
 #[derive(Clone, Debug)]
@@ -45,6 +49,8 @@ pub struct QatModel {
     /// The decoder; its `Linear` weights are reparameterized.
     pub decoder: Decoder,
     max_grad_norm: f64,
+    /// What the loss is multiplied with before the backward pass, so that small gradients do not vanish in float16.
+    loss_scale: f64,
     #[module(skip)]
     gradient_norm: Arc<Mutex<Option<Tensor<1>>>>,
 }
@@ -55,8 +61,16 @@ impl QatModel {
         Self {
             decoder,
             max_grad_norm,
+            loss_scale: 1.0,
             gradient_norm: Arc::default(),
         }
+    }
+
+    /// Scales the loss by [`LOSS_SCALE`] if the model computes in float16 (Micikevicius et al. 2018,
+    /// [mixed precision training](https://arxiv.org/abs/1710.03740)).
+    pub(crate) fn with_loss_scale(mut self, is_float16: bool) -> Self {
+        self.loss_scale = if is_float16 { LOSS_SCALE } else { 1.0 };
+        self
     }
 
     /// Norm of the last update's gradient before clipping, shared by all clones of the model.
@@ -81,7 +95,7 @@ impl TrainStep for QatModel {
     fn step(&self, batch: TokenBatch) -> TrainOutput<StepOutput> {
         let share = batch.share_of_step();
         let (mean, tokens) = self.loss(batch);
-        let gradients = mean.clone().mul_scalar(share).backward();
+        let gradients = mean.clone().mul_scalar(share * self.loss_scale).backward();
         let output = StepOutput {
             negative_log_likelihood: mean.inner().mul_scalar(tokens as f64),
             tokens,
@@ -98,14 +112,22 @@ impl TrainStep for QatModel {
     ) -> Self {
         let norm = global_norm(&self, &gradients);
         if let Some(norm) = norm {
-            if self.max_grad_norm > 0.0 {
-                // Clamping keeps the decision on the device: a factor of 1 where the norm is small enough.
-                let factor = norm
-                    .clone()
-                    .recip()
-                    .mul_scalar(self.max_grad_norm)
-                    .clamp_max(1.0);
-                scale_gradients(&self, &mut gradients, factor);
+            let norm = norm.div_scalar(self.loss_scale);
+            let clips = self.max_grad_norm > 0.0;
+            if clips || self.loss_scale != 1.0 {
+                // The decisions stay on the device: a factor of 1 where the norm is small enough.
+                let factor = match clips {
+                    true => norm
+                        .clone()
+                        .recip()
+                        .mul_scalar(self.max_grad_norm)
+                        .clamp_max(1.0),
+                    false => norm.ones_like(),
+                };
+                // A gradient beyond float16 skips the step: all of it becomes 0.
+                let skips = (self.loss_scale != 1.0).then(|| norm.clone().is_finite().bool_not());
+                let factor = factor.div_scalar(self.loss_scale);
+                scale_gradients(&self, &mut gradients, factor, skips);
             }
             if let Ok(mut last) = self.gradient_norm.lock() {
                 *last = Some(norm);
@@ -154,19 +176,34 @@ fn global_norm<M: Module>(model: &M, gradients: &GradientsParams) -> Option<Tens
     visitor.sum.map(Tensor::sqrt)
 }
 
-/// Multiplies every gradient by `factor`, `[1]`.
-fn scale_gradients<M: Module>(model: &M, gradients: &mut GradientsParams, factor: Tensor<1>) {
+/// Multiplies every gradient by `factor`, `[1]`; where `skips`, `[1]`, is set all become 0.
+fn scale_gradients<M: Module>(
+    model: &M,
+    gradients: &mut GradientsParams,
+    factor: Tensor<1>,
+    skips: Option<Tensor<1, Bool>>,
+) {
     struct Scale<'a> {
         gradients: &'a mut GradientsParams,
         factor: Tensor<1>,
+        skips: Option<Tensor<1, Bool>>,
     }
     impl ModuleVisitor for Scale<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.gradients.remove::<D>(param.id) {
                 let factor = self.factor.clone().reshape([1; D]);
-                self.gradients.register(param.id, gradient * factor);
+                let mut scaled = gradient * factor;
+                if let Some(skips) = &self.skips {
+                    let skips = skips.clone().reshape([1; D]).expand(scaled.shape());
+                    scaled = scaled.mask_fill(skips, 0.0);
+                }
+                self.gradients.register(param.id, scaled);
             }
         }
     }
-    model.visit(&mut Scale { gradients, factor });
+    model.visit(&mut Scale {
+        gradients,
+        factor,
+        skips,
+    });
 }

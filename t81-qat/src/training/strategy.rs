@@ -19,13 +19,13 @@ use burn::train::{
     SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainOutput,
     TrainStep, TrainingComponents, TrainingItem, ValidLoader,
 };
-use t81_burn::models::Decoder;
 use t81_burn::{QuantizeWeightError, Ternary, TernaryReport};
 
 use super::batch::{EvaluationLoader, TokenBatch};
 use super::checkpoint::{CheckpointDirectory, RunState};
 use super::model::{QatModel, StepOutput, StepState};
 use super::reporter::{EvaluationLine, Reporter, StepLine};
+use crate::device::is_cpu;
 use crate::error::QatError;
 use crate::evaluation;
 
@@ -63,11 +63,18 @@ pub(crate) struct QatStrategy {
     pub(crate) evaluation: EvaluationLoader,
     pub(crate) checkpoints: CheckpointDirectory,
     pub(crate) interrupt: Arc<AtomicBool>,
+    /// Whether a dashboard shows the metrics of every step, which reads each step's loss back.
+    pub(crate) shows_metrics: bool,
     pub(crate) reporter: Mutex<Reporter>,
     pub(crate) outcome: Mutex<Outcome>,
 }
 
 impl QatStrategy {
+    /// Whether the weights lie in the processor's memory.
+    fn reads_weights_freely(&self) -> bool {
+        is_cpu(&self.devices[0].clone().inner())
+    }
+
     /// The devices without autodiff.
     fn plain_devices(&self) -> Vec<Device> {
         self.devices.iter().cloned().map(Device::inner).collect()
@@ -96,6 +103,7 @@ impl SupervisedLearningStrategy<QatModel> for QatStrategy {
             state: self.start,
             saved: None,
             interrupted: false,
+            sparsity: 0.0,
         };
         let result = run.train(&train);
         // Dropping the checkpointer waits until its files are on disk.
@@ -128,6 +136,8 @@ struct Run<'a> {
     state: RunState,
     saved: Option<usize>,
     interrupted: bool,
+    /// Share of zeros among the ternary codes, as last measured.
+    sparsity: f64,
 }
 
 impl Run<'_> {
@@ -151,7 +161,6 @@ impl Run<'_> {
             let output = self.optimizer_step(step_batches)?;
             self.state.step += 1;
             self.state.tokens += output.tokens as u64;
-            self.state.seconds += started.elapsed().as_secs_f64();
 
             // A checkpoint that could not be written on its own thread; the outcome names it.
             if self.interrupter.error().is_some() {
@@ -165,20 +174,27 @@ impl Run<'_> {
             let evaluates = due(cadence.eval_steps) && !self.interrupted;
             let saves = due(cadence.save_steps) || self.interrupted;
             let logs = due(cadence.logging_steps) || self.state.step == 1 || self.interrupted;
-            if logs || saves {
-                // Before a save, so that no checkpoint holds what a diverged step left.
-                let loss = self.finite_loss(&output)?;
-                if logs {
-                    self.log(loss, &output, &mut window)?;
+            // Before a save, so that no checkpoint holds what a diverged step left. Reading the loss waits for the device, so
+            // the steps between two lines run ahead of it.
+            let loss = (logs || saves).then(|| self.finite_loss(&output));
+            self.state.seconds += started.elapsed().as_secs_f64();
+            if let Some(loss) = loss.transpose()?
+                && logs
+            {
+                if evaluates || self.state.step == 1 || self.strategy.reads_weights_freely() {
+                    self.sparsity = self.measure_sparsity()?;
                 }
+                self.log(loss, &output, &mut window)?;
             }
-            let item = TrainingItem::new(
-                output,
-                batches.progress(),
-                Some(self.state.step),
-                Some(self.learner.lr_current()),
-            );
-            self.events_say(LearnerEvent::ProcessedItem(item));
+            if self.strategy.shows_metrics {
+                let item = TrainingItem::new(
+                    output,
+                    batches.progress(),
+                    Some(self.state.step),
+                    Some(self.learner.lr_current()),
+                );
+                self.events_say(LearnerEvent::ProcessedItem(item));
+            }
             if evaluates {
                 self.evaluate()?;
                 window = Window::start(&self.state);
@@ -210,8 +226,12 @@ impl Run<'_> {
         let model = self.learner.model();
         for batch in batches {
             for output in self.parallel_step(&model, batch)? {
-                accumulator.accumulate(&model, output.grads);
-                let part = output.item.negative_log_likelihood;
+                let gradients = output.grads.to_device(&self.strategy.devices[0], &model);
+                accumulator.accumulate(&model, gradients);
+                let part = output
+                    .item
+                    .negative_log_likelihood
+                    .to_device(&self.strategy.devices[0].clone().inner());
                 likelihood = Some(match likelihood.take() {
                     Some(sum) => sum + part,
                     None => part,
@@ -304,7 +324,7 @@ impl Run<'_> {
             gradient_norm: model.gradient_norm(),
             threshold: output.state.threshold,
             blend: output.state.blend,
-            sparsity: self.sparsity(&model.decoder)?,
+            sparsity: self.sparsity,
             tokens_per_second: window.tokens_per_second(&self.state),
             seconds: self.state.seconds,
             seconds_left: self.state.seconds / (self.state.step as f64)
@@ -314,13 +334,14 @@ impl Run<'_> {
         self.with_reporter(|reporter| reporter.step(&line))
     }
 
-    /// Share of zeros among the ternary codes of `decoder`.
-    fn sparsity(&self, decoder: &Decoder) -> Result<f64, QatError> {
+    /// Share of zeros among the ternary codes.
+    fn measure_sparsity(&self) -> Result<f64, QatError> {
         let strategy = self.strategy;
+        let model = self.learner.model();
         let (mut zeros, mut weights) = (0.0, 0);
         strategy
             .ternary
-            .quantize_weights(decoder, &strategy.report, |_, matrix| {
+            .quantize_weights(&model.decoder, &strategy.report, |_, matrix| {
                 let count = matrix.rows() * matrix.columns();
                 zeros += matrix.sparsity() * count as f64;
                 weights += count;
