@@ -23,6 +23,9 @@ pub struct TernarySettings {
     /// Float type of the result, that of the weight if `None`. A half-precision result saves a mixed-precision forward pass
     /// a conversion; f16 holds `scale * code` exactly.
     pub dtype: Option<DType>,
+    /// Factor of the gradients of weights whose code is 0, weighed by the blend: `1 + blend * (zero_gain - 1)`. 1 is the plain
+    /// straight-through gradient. Below 1, weights of a warmed-up model leave zero more slowly than the others move.
+    pub zero_gain: f32,
 }
 
 impl TernarySettings {
@@ -33,6 +36,7 @@ impl TernarySettings {
             blend: 1.0,
             layout: Layout::InOut,
             dtype: None,
+            zero_gain: 1.0,
         }
     }
 

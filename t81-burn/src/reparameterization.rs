@@ -39,6 +39,7 @@ pub struct Ternary {
     granularity: Option<Granularity>,
     handle: TernaryHandle,
     selection: Selection,
+    zero_gain: f32,
 }
 
 impl Default for Ternary {
@@ -61,7 +62,15 @@ impl Ternary {
             quantizer,
             handle: TernaryHandle::new(&schedule),
             selection: Selection::default(),
+            zero_gain: 1.0,
         }
+    }
+
+    /// Multiplies the gradients of weights whose code is 0 by `gain` once the blend is complete; see
+    /// [`TernarySettings::zero_gain`].
+    pub fn with_zero_gain(mut self, gain: f32) -> Self {
+        self.zero_gain = gain;
+        self
     }
 
     /// Chooses the granularity from the model: groups of 256 where every selected row divides by 256, else of 64.
@@ -114,6 +123,7 @@ impl Ternary {
             report: &report,
             quantizer: self.quantizer.clone().with_granularity(granularity),
             handle: &self.handle,
+            zero_gain: self.zero_gain,
         };
         (model.apply_reparameterization(attach), report)
     }
@@ -266,6 +276,7 @@ struct Attach<'a> {
     report: &'a TernaryReport,
     quantizer: Quantizer,
     handle: &'a TernaryHandle,
+    zero_gain: f32,
 }
 
 impl Reparameterizer for Attach<'_> {
@@ -280,6 +291,7 @@ impl Reparameterizer for Attach<'_> {
             quantizer: self.quantizer.clone(),
             handle: self.handle.clone(),
             salt: fnv1a(path),
+            zero_gain: self.zero_gain,
         });
         (param, weight)
     }
@@ -294,6 +306,8 @@ pub struct TernaryWeight {
     handle: TernaryHandle,
     /// Tells the parameters apart, so that stochastic rounding draws other numbers for each.
     salt: u64,
+    #[module(skip)]
+    zero_gain: f32,
 }
 
 impl TernaryWeight {
@@ -314,6 +328,7 @@ impl TernaryWeight {
             blend: self.handle.blend(),
             layout: Layout::InOut,
             dtype: None,
+            zero_gain: self.zero_gain,
         }
     }
 }

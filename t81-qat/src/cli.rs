@@ -8,6 +8,7 @@ use t81_core::{Granularity, Reference, ScaleRule};
 use t81_gguf::ExportType;
 
 use crate::device::DeviceChoice;
+use crate::recipe::Recipe;
 
 /// Trains a language model with ternary weights and writes what was trained, bit for bit.
 #[derive(Debug, Parser)]
@@ -147,23 +148,37 @@ pub struct TrainArguments {
     /// Batches an optimizer step sums up.
     #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 1, value_parser = positive)]
     pub gradient_accumulation_steps: usize,
-    /// Highest learning rate.
-    #[arg(long, value_name = "RATE", help_heading = "Training", default_value_t = 1e-3, value_parser = learning_rate)]
-    pub learning_rate: f64,
+    /// Settings that were measured together; each can still be set apart.
+    #[arg(
+        long,
+        value_name = "RECIPE",
+        help_heading = "Training",
+        default_value = "default"
+    )]
+    pub recipe: Recipe,
+    /// A float model whose predictions are taught: a checkpoint directory, such as the `t81` directory of a run with `--recipe
+    /// float`. Same vocabulary as MODEL.
+    #[arg(long, value_name = "DIR", help_heading = "Training")]
+    pub teacher: Option<String>,
+    /// Share of the teacher's predictions in what is taught, the rest being the text [default: 0.9 with a teacher].
+    #[arg(long, value_name = "SHARE", help_heading = "Training", requires = "teacher", value_parser = fraction)]
+    pub distillation_weight: Option<f32>,
+    /// Highest learning rate [default: by the recipe, 2e-3 for a pretrained model, 1e-3 for a fresh one].
+    #[arg(long, value_name = "RATE", help_heading = "Training", value_parser = learning_rate)]
+    pub learning_rate: Option<f64>,
+    /// Learning rate of the embeddings as a factor of the others' [default: by the recipe, 0.3 for a pretrained model].
+    #[arg(long, value_name = "FACTOR", help_heading = "Training", value_parser = non_negative_number)]
+    pub embedding_learning_rate_factor: Option<f64>,
     /// Passes over the training blocks.
     #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 1.0, value_parser = positive_number)]
     pub num_train_epochs: f64,
     /// Optimizer steps, in place of --num-train-epochs.
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = positive)]
     pub max_steps: Option<usize>,
-    /// How the learning rate falls after its warm-up.
-    #[arg(
-        long,
-        value_name = "TYPE",
-        help_heading = "Training",
-        default_value = "cosine"
-    )]
-    pub lr_scheduler_type: LearningRateType,
+    /// How the learning rate falls after its warm-up [default: by the recipe, linear for a pretrained model, cosine for a fresh
+    /// one].
+    #[arg(long, value_name = "TYPE", help_heading = "Training")]
+    pub lr_scheduler_type: Option<LearningRateType>,
     /// Optimizer steps in which the learning rate rises from 0 [default: 5 % of the steps].
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub warmup_steps: Option<usize>,
@@ -214,15 +229,18 @@ pub struct TrainArguments {
     #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 2, value_parser = positive)]
     pub save_total_limit: usize,
 
-    /// Fraction of a group's reference magnitude below which a weight becomes 0.
-    #[arg(long, value_name = "T", help_heading = "Ternary", default_value_t = 0.7, value_parser = fraction)]
-    pub ternary_threshold: f32,
+    /// Fraction of a group's reference magnitude below which a weight becomes 0 [default: by the recipe, 0.7].
+    #[arg(long, value_name = "T", help_heading = "Ternary", value_parser = fraction)]
+    pub ternary_threshold: Option<f32>,
+    /// Factor of the gradients of weights whose code is 0 [default: by the recipe, 0.25 for a pretrained model].
+    #[arg(long, value_name = "FACTOR", help_heading = "Ternary", value_parser = fraction)]
+    pub ternary_zero_gain: Option<f32>,
     /// Keep a weight above the threshold with a probability that grows with its magnitude.
     #[arg(long, help_heading = "Ternary")]
     pub ternary_stochastic_rounding: bool,
-    /// Optimizer steps in which the threshold moves from 1.0 to --ternary-threshold.
-    #[arg(long, value_name = "N", help_heading = "Ternary", default_value_t = 0)]
-    pub ternary_warmup_steps: usize,
+    /// Optimizer steps in which the threshold moves from 1.0 to --ternary-threshold [default: by the recipe, 0].
+    #[arg(long, value_name = "N", help_heading = "Ternary")]
+    pub ternary_warmup_steps: Option<usize>,
     /// Curve of the threshold's warm-up.
     #[arg(
         long,
@@ -231,7 +249,7 @@ pub struct TrainArguments {
         default_value = "linear"
     )]
     pub ternary_warmup_type: WarmupType,
-    /// Optimizer steps in which the forward pass moves from float to ternary weights [default: 20 % of the steps].
+    /// Optimizer steps in which the forward pass moves from float to ternary weights [default: by the recipe, 20 % of the steps].
     #[arg(long, value_name = "N", help_heading = "Ternary")]
     pub lambda_warmup_steps: Option<usize>,
     /// Curve of the move from float to ternary weights.
@@ -243,15 +261,15 @@ pub struct TrainArguments {
     )]
     pub lambda_warmup_type: WarmupType,
     /// Which weights share a scale: auto, tensor, row, group:N. `auto` takes groups of 256 where every ternary row
-    /// divides by 256, else of 64.
-    #[arg(long, value_name = "G", help_heading = "Ternary", default_value = "auto", value_parser = granularity)]
-    pub granularity: GranularityChoice,
-    /// How a scale is computed: least-squares or reference.
-    #[arg(long, value_name = "RULE", help_heading = "Ternary", default_value_t = ScaleRule::LeastSquares)]
-    pub scale: ScaleRule,
-    /// What the threshold is a fraction of: abs-mean or abs-max.
-    #[arg(long, value_name = "REFERENCE", help_heading = "Ternary", default_value_t = Reference::AbsMean)]
-    pub reference: Reference,
+    /// divides by 256, else of 64 [default: by the recipe, auto].
+    #[arg(long, value_name = "G", help_heading = "Ternary", value_parser = granularity)]
+    pub granularity: Option<GranularityChoice>,
+    /// How a scale is computed: least-squares or reference [default: by the recipe, least-squares].
+    #[arg(long, value_name = "RULE", help_heading = "Ternary")]
+    pub scale: Option<ScaleRule>,
+    /// What the threshold is a fraction of: abs-mean or abs-max [default: by the recipe, abs-mean].
+    #[arg(long, value_name = "REFERENCE", help_heading = "Ternary")]
+    pub reference: Option<Reference>,
     /// Only `Linear` weights whose name matches become ternary.
     #[arg(long, value_name = "REGEX", help_heading = "Ternary")]
     pub include: Option<String>,

@@ -43,6 +43,16 @@ pub enum QatError {
         /// The type.
         dtype: String,
     },
+    /// The teacher speaks another vocabulary.
+    #[error("--teacher {teacher}: its vocabulary has {found} tokens, the model's has {expected}")]
+    TeacherVocabulary {
+        /// The teacher.
+        teacher: String,
+        /// Its tokens.
+        found: usize,
+        /// The model's tokens.
+        expected: usize,
+    },
     /// The training or evaluation data could not be used.
     #[error(transparent)]
     Data(#[from] t81_datasets::DataError),

@@ -28,12 +28,13 @@ use crate::evaluation::evaluate;
 use crate::export::write_t81_directory;
 use crate::interrupt::interrupt_flag;
 use crate::output::OutputDirectory;
+use crate::recipe::Recipe;
 use crate::settings::RunSettings;
 use crate::source::Source;
 use crate::summary::{Baseline, Sizes, Summary};
 use crate::training::{
     Cadence, CheckpointDirectory, EvaluationLoader, MODEL, OPTIMIZER, Outcome, QatModel,
-    QatStrategy, Quantity, Reporter, RunState, SCHEDULER, SaveAlways, SilentRenderer, TokenMetric,
+    QatStrategy, Quantity, Reporter, RunState, SCHEDULER, SaveAlways, SilentRenderer, Teacher, TokenMetric,
     TrainLoader, dashboard, short,
 };
 
@@ -55,7 +56,13 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
     check_block_size(block_size, &source.config)?;
     let data = Data::load(arguments, &source, block_size)?;
     let settings =
-        RunSettings::resolve(arguments, block_size, data.train_samples, data.eval_samples);
+        RunSettings::resolve(
+        arguments,
+        block_size,
+        data.train_samples,
+        data.eval_samples,
+        source.checkpoint.is_some(),
+    );
     let checkpoints = CheckpointDirectory::new(output.path(), arguments.save_total_limit);
     let start = if arguments.resume {
         RunSettings::read(&output.settings())?.check_resumed(&settings, output.path())?;
@@ -70,12 +77,13 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
     let float = source.decoder(&devices[0])?.with_compute_dtype(dtype);
     let mut ternary = Ternary::new(settings.quantizer.clone())
         .with_schedule(&settings.schedule)
+        .with_zero_gain(settings.ternary_zero_gain)
         .with_selection(settings.selection()?);
     if settings.auto_granularity {
         ternary = ternary.with_auto_granularity();
     }
     let (decoder, report) = ternary.apply(float.clone());
-    if report.ternary.is_empty() {
+    if report.ternary.is_empty() && settings.recipe != Recipe::Float {
         return Err(QatError::NothingTernary);
     }
     if !arguments.resume {
@@ -135,6 +143,32 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// The teacher, if there is one, on the first device.
+    fn teacher(&self) -> Result<Option<Teacher>, QatError> {
+        let Some(teacher) = &self.settings.teacher else {
+            return Ok(None);
+        };
+        let source = Source::open(teacher, None)?;
+        if source.config.vocab_size() != self.source.config.vocab_size() {
+            return Err(QatError::TeacherVocabulary {
+                teacher: teacher.clone(),
+                found: source.config.vocab_size(),
+                expected: self.source.config.vocab_size(),
+            });
+        }
+        check_block_size(self.settings.block_size, &source.config)?;
+        let decoder = source.decoder(&self.devices[0])?;
+        println!(
+            "teacher: {}, {} % of what is taught",
+            source.name,
+            100.0 * self.settings.distillation_weight
+        );
+        Ok(Some(Teacher {
+            decoder: Arc::new(decoder.with_compute_dtype(self.dtype)),
+            share: self.settings.distillation_weight,
+        }))
+    }
+
     fn autodiff_devices(&self) -> Vec<Device> {
         self.devices.iter().cloned().map(Device::autodiff).collect()
     }
@@ -191,12 +225,17 @@ impl Session<'_> {
         let rates = settings.learning_rates();
         self.output.write_schedule(settings, &rates)?;
         let mut model = QatModel::new(decoder.train(), settings.max_grad_norm)
-            .with_loss_scale(self.dtype == Some(DType::F16));
+            .with_loss_scale(self.dtype == Some(DType::F16))
+            .with_teacher(self.teacher()?);
         let mut scheduler = ModuleLrScheduler::from(TernaryScheduler::new(
             rates,
             settings.schedule,
             self.ternary.handle().clone(),
         ));
+        if settings.embedding_learning_rate_factor != 1.0 {
+            let embeddings = ParamGroup::from_ids(embedding_parameters(&model));
+            scheduler = scheduler.with_group(embeddings, settings.embedding_learning_rates());
+        }
         let mut optimizer = optimizer(&model, settings.weight_decay as f32);
         if start.step > 0 {
             println!("resuming after step {}", start.step);
@@ -385,6 +424,33 @@ fn optimizer(model: &QatModel, weight_decay: f32) -> ModuleOptimizer {
     }
     let spared = config.with_weight_decay(0.0).build();
     optimizer.with_group(ParamGroup::from_ids(vectors), spared, None)
+}
+
+/// Parameters of `Embedding` modules.
+fn embedding_parameters(model: &QatModel) -> Vec<ParamId> {
+    struct Embeddings {
+        inside: Vec<bool>,
+        found: Vec<ParamId>,
+    }
+    impl ModuleVisitor for Embeddings {
+        fn enter_module(&mut self, _name: &str, container_type: &str) {
+            self.inside.push(container_type == "Struct:Embedding");
+        }
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.inside.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if self.inside.last() == Some(&true) {
+                self.found.push(param.id);
+            }
+        }
+    }
+    let mut embeddings = Embeddings {
+        inside: Vec::new(),
+        found: Vec::new(),
+    };
+    model.visit(&mut embeddings);
+    embeddings.found
 }
 
 fn vector_parameters(model: &QatModel) -> Vec<ParamId> {

@@ -9,10 +9,9 @@ use t81_core::{Quantizer, Rounding};
 
 use crate::cli::{LearningRateType, TextRows, TrainArguments, WarmupType};
 use crate::error::QatError;
+use crate::recipe::Recipe;
 use crate::training::WarmupDecay;
 
-/// Share of the steps in which the forward pass moves from float to ternary weights.
-const BLEND_WARMUP: f64 = 0.2;
 /// Share of the steps in which the learning rate rises.
 const LEARNING_RATE_WARMUP: f64 = 0.05;
 
@@ -39,8 +38,16 @@ pub struct RunSettings {
     pub total_steps: usize,
     /// Blocks that the run sees, counting repetitions.
     pub total_blocks: usize,
+    /// `--recipe`.
+    pub recipe: Recipe,
+    /// `--teacher`.
+    pub teacher: Option<String>,
+    /// Share of the teacher's predictions in what is taught.
+    pub distillation_weight: f64,
     /// Highest learning rate.
     pub learning_rate: f64,
+    /// Learning rate of the embeddings as a factor of the others'.
+    pub embedding_learning_rate_factor: f64,
     /// Fall of the learning rate.
     pub lr_scheduler_type: LearningRateType,
     /// Optimizer steps in which the learning rate rises.
@@ -55,6 +62,8 @@ pub struct RunSettings {
     pub quantizer: Quantizer,
     /// Whether the granularity follows from the model.
     pub auto_granularity: bool,
+    /// Factor of the gradients of weights whose code is 0.
+    pub ternary_zero_gain: f32,
     /// Warm-up of threshold and blend.
     pub schedule: TernarySchedule,
     /// `--include`.
@@ -70,7 +79,9 @@ impl RunSettings {
         block_size: usize,
         train_samples: usize,
         eval_samples: usize,
+        is_pretrained: bool,
     ) -> Self {
+        let preset = arguments.recipe.preset(is_pretrained);
         let step_blocks = arguments
             .per_device_train_batch_size
             .saturating_mul(arguments.gradient_accumulation_steps);
@@ -82,7 +93,7 @@ impl RunSettings {
         let share = |share: f64| (share * total_steps as f64).round() as usize;
         let blend_steps = arguments
             .lambda_warmup_steps
-            .unwrap_or_else(|| share(BLEND_WARMUP));
+            .unwrap_or_else(|| share(preset.blend_warmup));
         let rounding = if arguments.ternary_stochastic_rounding {
             Rounding::Stochastic {
                 seed: arguments.seed,
@@ -90,14 +101,21 @@ impl RunSettings {
         } else {
             Rounding::Deterministic
         };
-        let granularity = arguments.granularity.0;
+        let granularity = match arguments.granularity {
+            Some(choice) => choice.0,
+            None => preset.granularity,
+        };
+        let threshold = arguments.ternary_threshold.unwrap_or(preset.threshold);
+        let distillation = arguments
+            .distillation_weight
+            .map_or(preset.distillation, f64::from);
         let quantizer = Quantizer::new(
             granularity.unwrap_or(t81_core::Granularity::Tensor),
-            arguments.ternary_threshold,
+            threshold,
         )
         .expect("the command line checked the threshold")
-        .with_reference(arguments.reference)
-        .with_scale(arguments.scale)
+        .with_reference(arguments.reference.unwrap_or(preset.reference))
+        .with_scale(arguments.scale.unwrap_or(preset.scale))
         .with_rounding(rounding);
         Self {
             model: match &arguments.revision {
@@ -116,8 +134,17 @@ impl RunSettings {
             gradient_accumulation_steps: arguments.gradient_accumulation_steps,
             total_steps,
             total_blocks,
-            learning_rate: arguments.learning_rate,
-            lr_scheduler_type: arguments.lr_scheduler_type,
+            recipe: arguments.recipe,
+            teacher: arguments.teacher.clone(),
+            distillation_weight: match arguments.teacher {
+                Some(_) => distillation,
+                None => 0.0,
+            },
+            learning_rate: arguments.learning_rate.unwrap_or(preset.learning_rate),
+            embedding_learning_rate_factor: arguments
+                .embedding_learning_rate_factor
+                .unwrap_or(preset.embedding_rate),
+            lr_scheduler_type: arguments.lr_scheduler_type.unwrap_or(preset.decay),
             warmup_steps: arguments
                 .warmup_steps
                 .unwrap_or_else(|| share(LEARNING_RATE_WARMUP)),
@@ -126,12 +153,15 @@ impl RunSettings {
             seed: arguments.seed,
             quantizer,
             auto_granularity: granularity.is_none(),
+            ternary_zero_gain: arguments.ternary_zero_gain.unwrap_or(preset.zero_gain),
             schedule: TernarySchedule {
                 threshold: Ramp::new(
                     shape(arguments.ternary_warmup_type),
                     1.0,
-                    arguments.ternary_threshold,
-                    arguments.ternary_warmup_steps,
+                    threshold,
+                    arguments
+                        .ternary_warmup_steps
+                        .unwrap_or_else(|| share(preset.threshold_warmup)),
                 ),
                 blend: Ramp::new(shape(arguments.lambda_warmup_type), 0.0, 1.0, blend_steps),
             },
@@ -142,9 +172,18 @@ impl RunSettings {
 
     /// The learning-rate schedule from step 0.
     pub(crate) fn learning_rates(&self) -> WarmupDecay {
+        self.learning_rates_of(self.learning_rate)
+    }
+
+    /// The embeddings' learning-rate schedule from step 0.
+    pub(crate) fn embedding_learning_rates(&self) -> WarmupDecay {
+        self.learning_rates_of(self.learning_rate * self.embedding_learning_rate_factor)
+    }
+
+    fn learning_rates_of(&self, highest: f64) -> WarmupDecay {
         WarmupDecay {
             kind: self.lr_scheduler_type,
-            highest: self.learning_rate,
+            highest,
             warmup_steps: self.warmup_steps,
             total_steps: self.total_steps,
             step: 0,
@@ -154,6 +193,11 @@ impl RunSettings {
     /// Which weights become ternary.
     pub(crate) fn selection(&self) -> Result<Selection, QatError> {
         let mut selection = Selection::default();
+        if self.recipe == Recipe::Float {
+            selection = selection
+                .exclude("")
+                .map_err(|error| pattern_error("exclude", &error.to_string()))?;
+        }
         if let Some(pattern) = &self.include {
             selection = selection
                 .include(pattern)
@@ -259,7 +303,7 @@ mod tests {
             "x",
         ];
         line.extend(flags);
-        RunSettings::resolve(&Cli::parse_from(line).train.unwrap(), 128, 1000, 64)
+        RunSettings::resolve(&Cli::parse_from(line).train.unwrap(), 128, 1000, 64, false)
     }
 
     #[test]

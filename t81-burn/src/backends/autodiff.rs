@@ -1,11 +1,12 @@
-//! The straight-through gradient: the derivative of the ternary value by the weight is taken as 1.
+//! The straight-through gradient: the derivative of the ternary value by the weight is taken as 1, or as
+//! [`TernarySettings::zero_gain`] where the code is 0.
 
 use burn::backend::Autodiff;
+use burn::backend::{TensorMetadata, get_device_settings};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
-use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::FloatDType;
 
@@ -14,9 +15,17 @@ use crate::ops::{TernaryOps, TernarySettings};
 #[derive(Debug)]
 struct StraightThrough;
 
-impl<B: TernaryOps> Backward<B, 1> for StraightThrough {
+/// What the backward pass needs of the forward pass.
+#[derive(Clone, Debug)]
+struct State<B: TernaryOps> {
     /// The float type of the weight, which the gradient must have.
-    type State = FloatDType;
+    dtype: FloatDType,
+    /// The weight and how to find its codes, if the gradient depends on them.
+    codes: Option<(FloatTensor<B>, TernarySettings)>,
+}
+
+impl<B: TernaryOps> Backward<B, 1> for StraightThrough {
+    type State = State<B>;
 
     fn backward(
         self,
@@ -24,11 +33,36 @@ impl<B: TernaryOps> Backward<B, 1> for StraightThrough {
         grads: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        unary::<B, _>(ops.parents, ops.node, grads, |grad| match grad.dtype() == ops.state.into() {
-            true => grad,
-            false => B::float_cast(grad, ops.state),
+        let State { dtype, codes } = ops.state;
+        unary::<B, _>(ops.parents, ops.node, grads, |gradient| {
+            let gradient = match gradient.dtype() == dtype.into() {
+                true => gradient,
+                false => B::float_cast(gradient, dtype),
+            };
+            match codes {
+                Some((weight, settings)) => weaken_zeros::<B>(gradient, weight, settings),
+                None => gradient,
+            }
         });
     }
+}
+
+/// `gradient` times the gain where the code of `weight` is 0. Quantizing once more costs less than keeping the codes.
+fn weaken_zeros<B: TernaryOps>(
+    gradient: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    settings: TernarySettings,
+) -> FloatTensor<B> {
+    let gain = 1.0 + settings.blend * (settings.zero_gain - 1.0);
+    let exact = TernarySettings {
+        blend: 1.0,
+        dtype: None,
+        ..settings
+    };
+    let booleans = get_device_settings::<B>(&weight.device()).bool_dtype;
+    let zeros = B::float_equal_elem(B::ternary_quantize(weight, exact), 0.0.into(), booleans);
+    let weakened = B::float_mul_scalar(gradient.clone(), gain.into());
+    B::float_mask_where(gradient, zeros, weakened)
 }
 
 impl<B: TernaryOps, C: CheckpointStrategy> TernaryOps for Autodiff<B, C> {
@@ -40,7 +74,13 @@ impl<B: TernaryOps, C: CheckpointStrategy> TernaryOps for Autodiff<B, C> {
         {
             OpsKind::Tracked(preparation) => {
                 let dtype = weight.dtype().into();
-                preparation.finish(dtype, B::ternary_quantize(weight.into_primitive(), settings))
+                let weight = weight.into_primitive();
+                let weakens = settings.zero_gain != 1.0 && settings.blend > 0.0;
+                let codes = weakens.then(|| (weight.clone(), settings.clone()));
+                preparation.finish(
+                    State { dtype, codes },
+                    B::ternary_quantize(weight, settings),
+                )
             }
             OpsKind::UnTracked(preparation) => {
                 preparation.finish(B::ternary_quantize(weight.into_primitive(), settings))

@@ -1,6 +1,7 @@
 //! Any of the decoders behind one type.
 
 use super::gpt2::{self, Gpt2, Gpt2Config};
+use super::loss::{Head, Teacher};
 use super::llama::{self, Llama, LlamaConfig};
 use super::{DecoderConfigError, LoadWeightsError, TokenLoss, Weight, WeightSpec};
 use burn::config::Config;
@@ -180,6 +181,43 @@ impl Decoder {
         mask: Option<Tensor<2>>,
     ) -> TokenLoss {
         inside!(self, model => model.forward_loss(tokens, targets, mask))
+    }
+
+    /// [`forward_loss`](Self::forward_loss) whose gradient also leads towards the predictions of `teacher`: that of
+    /// `(1 - share) * cross-entropy + share * KL(teacher || model)`, mean over the counted tokens. The value is the plain
+    /// cross-entropy, which compares with other runs.
+    ///
+    /// `teacher` is on the same device, without autodiff, and has the same vocabulary.
+    ///
+    /// # Panics
+    /// If `length` exceeds the [`longest_sequence`](DecoderConfig::longest_sequence) of either.
+    pub fn forward_distillation_loss(
+        &self,
+        tokens: Tensor<2, Int>,
+        targets: Tensor<2, Int>,
+        mask: Option<Tensor<2>>,
+        teacher: &Self,
+        share: f64,
+    ) -> TokenLoss {
+        let states = teacher.forward_hidden(tokens.clone().inner());
+        let [batch, length, width] = states.dims();
+        let dtype = teacher.compute_dtype().unwrap_or(states.dtype());
+        let teacher = Teacher {
+            states: states.reshape([batch * length, width]).cast(dtype),
+            head: teacher.head().cast(dtype),
+            share,
+        };
+        let states = self.forward_hidden(tokens);
+        self.head()
+            .loss(states, targets, mask, self.compute_dtype(), Some(teacher))
+    }
+
+    fn head(&self) -> Head {
+        inside!(self, model => model.head())
+    }
+
+    fn compute_dtype(&self) -> Option<DType> {
+        inside!(self, model => model.compute_dtype)
     }
 
     /// Replaces every weight by what `source` gives for its Hugging Face name: the shape and the values, row-major.

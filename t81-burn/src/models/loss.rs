@@ -33,7 +33,7 @@ pub fn cross_entropy(
         mask.map(|mask| mask.reshape([rows])),
     );
     let differentiable = logits.is_autodiff();
-    let piece = tokens.losses(logits.clone().inner(), differentiable);
+    let piece = tokens.losses(logits.clone().inner(), None, differentiable);
     let count = tokens.count();
     let sum = match piece.gradient {
         Some(gradient) => with_gradient(piece.sum, product(logits, gradient)),
@@ -67,6 +67,7 @@ impl Head {
         targets: Tensor<2, Int>,
         mask: Option<Tensor<2>>,
         compute_dtype: Option<DType>,
+        teacher: Option<Teacher>,
     ) -> TokenLoss {
         let [batch, length, width] = states.dims();
         linear_cross_entropy(
@@ -75,6 +76,7 @@ impl Head {
             targets.reshape([batch * length]),
             mask.map(|mask| mask.reshape([batch * length])),
             compute_dtype,
+            teacher,
             LOGITS_AT_ONCE,
         )
     }
@@ -109,7 +111,7 @@ impl Head {
         }
     }
 
-    fn cast(self, dtype: DType) -> Self {
+    pub(super) fn cast(self, dtype: DType) -> Self {
         match self {
             Self::Untied(weight) => Self::Untied(weight.cast(dtype)),
             Self::Tied(weight) => Self::Tied(weight.cast(dtype)),
@@ -136,6 +138,7 @@ fn linear_cross_entropy(
     targets: Tensor<1, Int>,
     mask: Option<Tensor<1>>,
     compute_dtype: Option<DType>,
+    teacher: Option<Teacher>,
     logits_at_once: usize,
 ) -> TokenLoss {
     let [rows, _] = states.dims();
@@ -148,7 +151,9 @@ fn linear_cross_entropy(
     let differentiable = states.is_autodiff() || head.weight().is_autodiff();
     let plain_states = states.clone().inner().cast(dtype);
     let tokens = Tokens::new(targets, mask);
-    let step = (logits_at_once / vocabulary).min(rows).max(1);
+    // A power of two leaves no odd rest of the usual batches, for which a GPU would compile kernels of their own.
+    let affordable = (logits_at_once / vocabulary).max(1);
+    let step = (1 << affordable.ilog2()).min(rows).max(1);
 
     let mut sum: Option<Tensor<1>> = None;
     let mut states_gradients = Vec::with_capacity(rows.div_ceil(step));
@@ -157,7 +162,13 @@ fn linear_cross_entropy(
         let length = step.min(rows - start);
         let part = plain_states.clone().narrow(0, start, length);
         let logits = plain_head.row_logits(part.clone()).cast(DType::F32);
-        let piece = tokens.narrow(start, length).losses(logits, differentiable);
+        let taught = teacher
+            .as_ref()
+            .filter(|_| differentiable)
+            .map(|teacher| teacher.taught(start, length));
+        let piece = tokens
+            .narrow(start, length)
+            .losses(logits, taught, differentiable);
         sum = Some(add(sum, piece.sum));
         if let Some(gradient) = piece.gradient {
             let gradient = gradient.cast(dtype);
@@ -215,6 +226,32 @@ impl TokenLoss {
     }
 }
 
+/// A model whose predictions are taught (Hinton et al. 2015, [knowledge distillation](https://arxiv.org/abs/1503.02531)).
+pub(super) struct Teacher {
+    /// `[rows, hidden_size]`, without autodiff.
+    pub(super) states: Tensor<2>,
+    pub(super) head: Head,
+    /// Share of the predictions in what is taught; the targets have the rest.
+    pub(super) share: f64,
+}
+
+/// What a [`Teacher`] predicts for some rows, `[rows, vocabulary]`.
+struct Taught {
+    probabilities: Tensor<2>,
+    share: f64,
+}
+
+impl Teacher {
+    fn taught(&self, start: usize, length: usize) -> Taught {
+        let states = self.states.clone().narrow(0, start, length);
+        let logits = self.head.row_logits(states).cast(DType::F32);
+        Taught {
+            probabilities: softmax(logits, 1),
+            share: self.share,
+        }
+    }
+}
+
 /// Targets and how often each counts (once if `weights` is `None`), `[rows, 1]`, without autodiff.
 struct Tokens {
     targets: Tensor<2, Int>,
@@ -265,8 +302,10 @@ impl Tokens {
         }
     }
 
+    /// The gradient is towards the target and what is `taught`.
+    ///
     /// Losses of f32 `logits` `[rows, vocabulary]`: `ln(sum(exp(logits))) - logits[target]`, times the weight of the row.
-    fn losses(&self, logits: Tensor<2>, with_gradient: bool) -> Piece {
+    fn losses(&self, logits: Tensor<2>, taught: Option<Taught>, with_gradient: bool) -> Piece {
         let chosen = logits.clone().gather(1, self.targets.clone());
         let highest = logits.clone().max_dim(1);
         let probabilities = softmax(logits, 1);
@@ -276,8 +315,15 @@ impl Tokens {
         let losses = self.weigh(log_sum - chosen);
         let gradient = with_gradient.then(|| {
             let rows = Tensor::ones_like(&losses);
-            let (indices, values) = (self.targets.clone(), self.weigh(rows).neg());
-            self.weigh(probabilities)
+            let (difference, share) = match taught {
+                Some(taught) => (
+                    probabilities - taught.probabilities * taught.share,
+                    1.0 - taught.share,
+                ),
+                None => (probabilities, 1.0),
+            };
+            let (indices, values) = (self.targets.clone(), self.weigh(rows) * -share);
+            self.weigh(difference)
                 .scatter(1, indices, values, IndexingUpdateOp::Add)
         });
         Piece {
@@ -307,7 +353,7 @@ mod tests {
                 .require_grad();
             let head = if tied { Head::Tied } else { Head::Untied }(weight.clone());
             let (targets, mask) = (targets.clone(), Some(mask.clone()));
-            let loss = linear_cross_entropy(states.clone(), head, targets, mask, None, logits_at_once);
+            let loss = linear_cross_entropy(states.clone(), head, targets, mask, None, None, logits_at_once);
             let gradients = loss.mean.backward();
             let weight = weight.grad(&gradients).unwrap();
             let weight = if tied { weight.transpose() } else { weight };

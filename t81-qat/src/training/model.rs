@@ -43,6 +43,14 @@ impl ItemLazy for StepOutput {
     }
 }
 
+/// A float model whose predictions are taught.
+#[derive(Clone, Debug)]
+pub(crate) struct Teacher {
+    pub(crate) decoder: Arc<Decoder>,
+    /// Share of the predictions in what is taught; the text has the rest.
+    pub(crate) share: f64,
+}
+
 /// A language model in training.
 #[derive(Module, Debug)]
 pub struct QatModel {
@@ -51,6 +59,8 @@ pub struct QatModel {
     max_grad_norm: f64,
     /// What the loss is multiplied with before the backward pass, so that small gradients do not vanish in float16.
     loss_scale: f64,
+    #[module(skip)]
+    teacher: Option<Teacher>,
     #[module(skip)]
     gradient_norm: Arc<Mutex<Option<Tensor<1>>>>,
 }
@@ -62,6 +72,7 @@ impl QatModel {
             decoder,
             max_grad_norm,
             loss_scale: 1.0,
+            teacher: None,
             gradient_norm: Arc::default(),
         }
     }
@@ -79,11 +90,30 @@ impl QatModel {
         norm.into_data().iter::<f32>().next()
     }
 
+    /// Teaches the predictions of `teacher`, too.
+    pub(crate) fn with_teacher(mut self, teacher: Option<Teacher>) -> Self {
+        self.teacher = teacher;
+        self
+    }
+
     fn loss(&self, batch: TokenBatch) -> (Tensor<1>, usize) {
         let tokens = batch.tokens();
         let device = self.devices().swap_remove(0);
         let (inputs, targets, mask) = batch.tensors(&device);
-        let loss = self.decoder.forward_loss(inputs, targets, mask);
+        let loss = match &self.teacher {
+            Some(teacher) if device.is_autodiff() => {
+                // The devices of several workers: at home on one of them, a copy on the others.
+                let decoder = teacher.decoder.as_ref().clone().to_device(&device.inner());
+                self.decoder.forward_distillation_loss(
+                    inputs,
+                    targets,
+                    mask,
+                    &decoder,
+                    teacher.share,
+                )
+            }
+            _ => self.decoder.forward_loss(inputs, targets, mask),
+        };
         (loss.mean, tokens)
     }
 }

@@ -74,7 +74,7 @@ impl Gpt2 {
         mask: Option<Tensor<2>>,
     ) -> TokenLoss {
         self.head()
-            .loss(self.forward_hidden(tokens), targets, mask, self.compute_dtype)
+            .loss(self.forward_hidden(tokens), targets, mask, self.compute_dtype, None)
     }
 
     /// The longest sequence in tokens: the number of positions.
@@ -112,7 +112,7 @@ impl Gpt2 {
         weight_specs(self, NAMING)
     }
 
-    fn head(&self) -> Head {
+    pub(in crate::models) fn head(&self) -> Head {
         match &self.lm_head {
             Some(linear) => Head::Untied(linear.weight.val()),
             None => Head::Tied(self.wte.weight.val()),

@@ -69,7 +69,7 @@ impl Llama {
         mask: Option<Tensor<2>>,
     ) -> TokenLoss {
         self.head()
-            .loss(self.forward_hidden(tokens), targets, mask, self.compute_dtype)
+            .loss(self.forward_hidden(tokens), targets, mask, self.compute_dtype, None)
     }
 
     /// Replaces every weight by what `source` gives for its Hugging Face name: the shape and the values, row-major.
@@ -106,7 +106,7 @@ impl Llama {
         weight_specs(self, NAMING)
     }
 
-    fn head(&self) -> Head {
+    pub(in crate::models) fn head(&self) -> Head {
         match &self.lm_head {
             Some(linear) => Head::Untied(linear.weight.val()),
             None => Head::Tied(self.embed_tokens.weight.val()),
