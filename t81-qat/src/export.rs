@@ -47,7 +47,12 @@ pub(crate) fn write_t81_directory(
         })
         .collect();
 
-    let mut writer = T81Writer::create(directory, plan, true, OutputFormat::Packed)?;
+    // Without a ternary weight the directory is a checkpoint like any other, to fine-tune or to teach from.
+    let format = match report.ternary.is_empty() {
+        true => OutputFormat::Dense,
+        false => OutputFormat::Packed,
+    };
+    let mut writer = T81Writer::create(directory, plan, true, format)?;
     let mut config = source.config_json.clone();
     config["torch_dtype"] = json!("float32");
     writer.write_file("config.json", format!("{config:#}\n").as_bytes())?;
