@@ -42,6 +42,7 @@
 //!
 //! - `flex` (default): Burn's CPU backend, with a kernel that reads weights where they lie.
 //! - `ndarray`: Burn's older CPU backend, by the host quantizer.
+//! - `wgpu`, `vulkan`, `metal`, `cuda`: GPUs, with a kernel that gives the bits of the CPU.
 
 mod backends;
 mod linear;

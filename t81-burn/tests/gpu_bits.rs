@@ -55,13 +55,20 @@ fn a_million_weights_in_every_granularity() {
     let mut total = 0;
     let mut checked = 0;
     // Rows longer than a block, shorter than one, and of odd lengths: 1024 x 1024, 2304 x 576, 1009 x 1031.
-    for (seed, shape) in [[1024, 1024], [576, 2304], [1031, 1009]].into_iter().enumerate() {
+    for (seed, shape) in [[1024, 1024], [576, 2304], [1031, 1009]]
+        .into_iter()
+        .enumerate()
+    {
         let values = weights(shape[0] * shape[1], seed as u32 + 1);
         for granularity in granularities() {
             for reference in [Reference::AbsMean, Reference::AbsMax] {
                 for scale in [ScaleRule::LeastSquares, ScaleRule::Reference] {
                     for layout in [Layout::InOut, Layout::OutIn] {
-                        let threshold = if reference == Reference::AbsMean { 0.7 } else { 0.45 };
+                        let threshold = if reference == Reference::AbsMean {
+                            0.7
+                        } else {
+                            0.45
+                        };
                         let quantizer = Quantizer::new(granularity, threshold)
                             .unwrap()
                             .with_reference(reference)

@@ -148,6 +148,26 @@ fn the_gradient_is_that_of_the_dense_product_with_the_ternary_weight() {
 }
 
 #[test]
+fn gradients_of_zeros_are_weakened_as_far_as_the_blend_goes() {
+    let mut settings = TernarySettings::new(Quantizer::twn(Granularity::Row));
+    settings.zero_gain = 0.25;
+    let start = random([40, 3], &Device::flex());
+    let codes = values(ternary_quantize(start.clone(), settings.clone()));
+    assert!(codes.contains(&0.0) && codes.iter().any(|&code| code != 0.0));
+    for (blend, weakened) in [(0.0, 1.0), (0.5, 0.625), (1.0, 0.25)] {
+        settings.blend = blend;
+        let tracked = Tensor::from_inner(start.clone()).require_grad();
+        let gradients = ternary_quantize(tracked.clone(), settings.clone())
+            .sum()
+            .backward();
+        let gradient = values(tracked.grad(&gradients).unwrap());
+        for (code, gradient) in codes.iter().zip(gradient) {
+            assert_eq!(gradient, if *code == 0.0 { weakened } else { 1.0 });
+        }
+    }
+}
+
+#[test]
 fn the_gradient_matches_finite_differences_of_the_surrogate() {
     // The straight-through surrogate around w0 is q(w0) + (w - w0): ternary in value, the identity in slope.
     let plain = Device::flex();

@@ -453,13 +453,13 @@ mod tests {
             Some("wikitext-2-raw-v1")
         );
         assert_eq!(train.per_device_train_batch_size, 4);
-        assert_eq!(train.learning_rate, 5e-5);
+        assert_eq!(train.learning_rate, Some(5e-5));
         assert_eq!(train.max_train_samples, Some(1000));
         assert_eq!(train.gradient_accumulation_steps, 2);
         assert_eq!(train.num_train_epochs, 3.0);
-        assert_eq!(train.ternary_threshold, 0.45);
+        assert_eq!(train.ternary_threshold, Some(0.45));
         assert!(train.ternary_stochastic_rounding);
-        assert_eq!(train.ternary_warmup_steps, 500);
+        assert_eq!(train.ternary_warmup_steps, Some(500));
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::str::FromStr;
 use std::thread::available_parallelism;
 
 use burn::module::Module;
-use burn::tensor::{DType, Device};
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use burn::tensor::DeviceType;
+use burn::tensor::{DType, Device};
 
 use crate::cli::ComputeType;
 use crate::error::QatError;
@@ -73,9 +73,15 @@ impl Gpu {
     /// A program that draws on the processor: never the best choice.
     fn is_software(&self) -> bool {
         let name = self.name.to_lowercase();
-        ["llvmpipe", "lavapipe", "swiftshader", "software", "basic render"]
-            .iter()
-            .any(|software| name.contains(software))
+        [
+            "llvmpipe",
+            "lavapipe",
+            "swiftshader",
+            "software",
+            "basic render",
+        ]
+        .iter()
+        .any(|software| name.contains(software))
     }
 }
 
@@ -235,7 +241,9 @@ mod tests {
     #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
     #[test]
     fn a_build_without_gpus_says_so() {
-        let error = open("vulkan:0".parse().unwrap(), 1).unwrap_err().to_string();
+        let error = open("vulkan:0".parse().unwrap(), 1)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("--features vulkan"), "{error}");
         assert_eq!(open("auto".parse().unwrap(), 1).unwrap(), [Device::flex()]);
     }

@@ -89,3 +89,22 @@ impl Recipe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bitnet_is_one_absmean_scale_and_pretrained_models_have_values_of_their_own() {
+        let bitnet = Recipe::Bitnet.preset(true);
+        assert_eq!(bitnet.granularity, Some(Granularity::Tensor));
+        assert_eq!(bitnet.scale, ScaleRule::Reference);
+        assert_eq!((bitnet.threshold, bitnet.zero_gain), (0.5, 1.0));
+        let (pretrained, fresh) = (Recipe::Default.preset(true), Recipe::Default.preset(false));
+        assert_eq!(
+            (pretrained.learning_rate, fresh.learning_rate),
+            (2e-3, 1e-3)
+        );
+        assert_eq!((pretrained.zero_gain, fresh.zero_gain), (0.25, 1.0));
+    }
+}

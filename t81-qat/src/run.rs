@@ -34,8 +34,8 @@ use crate::source::Source;
 use crate::summary::{Baseline, Sizes, Summary};
 use crate::training::{
     Cadence, CheckpointDirectory, EvaluationLoader, MODEL, OPTIMIZER, Outcome, QatModel,
-    QatStrategy, Quantity, Reporter, RunState, SCHEDULER, SaveAlways, SilentRenderer, Teacher, TokenMetric,
-    TrainLoader, dashboard, short,
+    QatStrategy, Quantity, Reporter, RunState, SCHEDULER, SaveAlways, SilentRenderer, Teacher,
+    TokenMetric, TrainLoader, dashboard, short,
 };
 
 /// AdamW's decay rates and epsilon, as language models are trained.
@@ -55,8 +55,7 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
         .unwrap_or_else(|| source.default_block_size());
     check_block_size(block_size, &source.config)?;
     let data = Data::load(arguments, &source, block_size)?;
-    let settings =
-        RunSettings::resolve(
+    let settings = RunSettings::resolve(
         arguments,
         block_size,
         data.train_samples,
@@ -199,6 +198,10 @@ impl Session<'_> {
             let value = perplexity(float)?;
             println!("float model: perplexity {}", short(value));
             baseline.float_perplexity = Some(value);
+        }
+        if self.report.ternary.is_empty() {
+            self.output.write_json("baseline.json", &baseline)?;
+            return Ok(baseline);
         }
         self.ternary
             .handle()
@@ -394,7 +397,11 @@ impl Session<'_> {
             seconds: state.seconds,
             settings: self.settings.clone(),
         };
-        println!("{}: the ternary model", t81.display());
+        let kind = match self.report.ternary.is_empty() {
+            true => "float",
+            false => "ternary",
+        };
+        println!("{}: the {kind} model", t81.display());
         if let Some(gguf) = &self.arguments.output_gguf {
             let options = ExportOptions {
                 quant: self.arguments.gguf_quant,

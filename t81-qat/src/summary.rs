@@ -62,7 +62,10 @@ pub struct Sizes {
 
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_float = self.ternary_weights == 0;
         let before = match self.before.float_perplexity {
+            Some(float) if is_float => format!("before {}", short(float)),
+            None if is_float => "from fresh weights".to_string(),
             Some(float) => format!(
                 "float model {}, ternary without training {}",
                 short(float),
@@ -79,6 +82,9 @@ impl fmt::Display for Summary {
             self.tokens,
             duration(self.seconds),
         )?;
+        if is_float {
+            return write!(formatter, "{} float parameters", self.float_parameters);
+        }
         write!(
             formatter,
             "{} ternary weights ({:.1} % zeros, {:.2} bits each) and {} float parameters: {} MB, in f32 {} MB",

@@ -249,6 +249,55 @@ fn a_run_that_diverges_stops_and_says_what_to_do() {
 }
 
 #[test]
+fn a_float_run_becomes_the_teacher_of_a_ternary_one() {
+    let (scratch, float) = scratch();
+    let said = succeed(short_run(&float, 4).args(["--recipe", "float"]));
+    assert!(said.contains("the float model"), "{said}");
+    // Not a packed directory but a checkpoint like any other.
+    let checkpoint = float.join("t81");
+    assert!(t81_hub::Checkpoint::open(&checkpoint).is_ok());
+
+    let student = |name: &str, flags: &[&str]| {
+        let run = scratch.path().join(name);
+        let mut command = command();
+        command
+            .arg(&checkpoint)
+            .args(["--dataset-name", "stories", "--block-size", "32"])
+            .args(["--max-train-samples", "40", "--max-eval-samples", "4"])
+            .args(["--max-steps", "6", "--logging-steps", "1"])
+            .args(flags)
+            .arg("--output-dir")
+            .arg(&run);
+        succeed(&mut command);
+        run
+    };
+    let teacher = checkpoint.to_str().unwrap();
+    let taught = student("taught", &["--teacher", teacher]);
+    let untaught = student("untaught", &[]);
+    let settings: Value =
+        serde_json::from_str(&fs::read_to_string(taught.join("settings.json")).unwrap()).unwrap();
+    assert_eq!(settings["distillation_weight"], 0.9);
+    // What a pretrained model is trained with, other than a fresh one.
+    assert_eq!(settings["learning_rate"], 2e-3);
+    assert_eq!(settings["ternary_zero_gain"], 0.25);
+    // The same start, then other gradients.
+    let (taught, untaught) = (losses(&taught), losses(&untaught));
+    assert_eq!(taught[0], untaught[0]);
+    assert_ne!(taught[5], untaught[5]);
+}
+
+#[test]
+fn two_devices_learn_what_one_does() {
+    let (scratch, one) = scratch();
+    let two = scratch.path().join("two");
+    succeed(short_run(&one, 3).args(["--device", "cpu"]));
+    succeed(short_run(&two, 3).args(["--device", "cpu", "--devices", "2"]));
+    for ((step, one), (_, two)) in losses(&one).into_iter().zip(losses(&two)) {
+        assert!((one - two).abs() < 1e-5, "step {step}: {one} and {two}");
+    }
+}
+
+#[test]
 fn errors_name_the_thing_and_the_way_out() {
     let (scratch, run) = scratch();
     let path = scratch.path();

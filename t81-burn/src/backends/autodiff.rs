@@ -2,12 +2,12 @@
 //! [`TernarySettings::zero_gain`] where the code is 0.
 
 use burn::backend::Autodiff;
-use burn::backend::{TensorMetadata, get_device_settings};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::tensor::FloatTensor;
+use burn::backend::{TensorMetadata, get_device_settings};
 use burn::tensor::FloatDType;
 
 use crate::ops::{TernaryOps, TernarySettings};

@@ -1,8 +1,8 @@
 //! Any of the decoders behind one type.
 
 use super::gpt2::{self, Gpt2, Gpt2Config};
-use super::loss::{Head, Teacher};
 use super::llama::{self, Llama, LlamaConfig};
+use super::loss::{Head, Teacher};
 use super::{DecoderConfigError, LoadWeightsError, TokenLoss, Weight, WeightSpec};
 use burn::config::Config;
 use burn::module::{

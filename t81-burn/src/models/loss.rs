@@ -336,6 +336,7 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::activation::log_softmax;
     use burn::tensor::{Device, Distribution};
 
     #[test]
@@ -353,7 +354,15 @@ mod tests {
                 .require_grad();
             let head = if tied { Head::Tied } else { Head::Untied }(weight.clone());
             let (targets, mask) = (targets.clone(), Some(mask.clone()));
-            let loss = linear_cross_entropy(states.clone(), head, targets, mask, None, None, logits_at_once);
+            let loss = linear_cross_entropy(
+                states.clone(),
+                head,
+                targets,
+                mask,
+                None,
+                None,
+                logits_at_once,
+            );
             let gradients = loss.mean.backward();
             let weight = weight.grad(&gradients).unwrap();
             let weight = if tied { weight.transpose() } else { weight };
@@ -380,6 +389,50 @@ mod tests {
                 "{logits_at_once} {tied}"
             );
         }
+    }
+
+    #[test]
+    fn a_teacher_gives_the_gradient_of_the_mixture() {
+        let device = Device::default().autodiff();
+        let random = |shape| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+        let (states, weight) = (random([8, 6]), random([6, 7]));
+        let (teacher_states, teacher_weight) = (random([8, 5]).inner(), random([5, 7]).inner());
+        let targets = Tensor::<1, Int>::from_data([0, 6, 5, 4, 3, 2, 1, 0], &device);
+        let share = 0.9;
+
+        let tracked = states.clone().require_grad();
+        let teacher = Teacher {
+            states: teacher_states.clone(),
+            head: Head::Untied(teacher_weight.clone()),
+            share,
+        };
+        let head = Head::Untied(weight.clone());
+        let loss = linear_cross_entropy(
+            tracked.clone(),
+            head,
+            targets.clone(),
+            None,
+            None,
+            Some(teacher),
+            14,
+        );
+        let found = tracked.grad(&loss.mean.backward()).unwrap();
+
+        let tracked = states.require_grad();
+        let log_probabilities = log_softmax(tracked.clone().matmul(weight), 1);
+        let taught = Tensor::from_inner(softmax(teacher_states.matmul(teacher_weight), 1));
+        let text = log_probabilities
+            .clone()
+            .gather(1, targets.unsqueeze_dim::<2>(1))
+            .mean()
+            .neg();
+        let divergence = (taught.clone() * (taught.log() - log_probabilities))
+            .sum()
+            .div_scalar(8.0);
+        assert!((loss.mean.into_scalar::<f32>() - text.clone().into_scalar::<f32>()).abs() < 1e-6);
+        let mixture = text * (1.0 - share) + divergence * share;
+        let expected = tracked.grad(&mixture.backward()).unwrap();
+        assert!((found - expected).abs().max().into_scalar::<f32>() < 1e-6);
     }
 
     #[test]

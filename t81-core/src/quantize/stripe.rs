@@ -267,7 +267,14 @@ fn raise(run: &[f32], maxima: &mut [i32]) {
 }
 
 #[inline(never)]
-fn thin(run: &[f32], cuts: &[Cut], key: StochasticKey, low: &[u32], high: &[u32], kept: &mut [f32]) {
+fn thin(
+    run: &[f32],
+    cuts: &[Cut],
+    key: StochasticKey,
+    low: &[u32],
+    high: &[u32],
+    kept: &mut [f32],
+) {
     let indices = low.iter().zip(high);
     for (((kept, &weight), cut), (&low, &high)) in kept.iter_mut().zip(run).zip(cuts).zip(indices) {
         let mask = cut.kept_mask(weight, key.uniform_at(low, high));

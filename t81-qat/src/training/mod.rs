@@ -18,8 +18,8 @@ pub(crate) use checkpoint::{
     CheckpointDirectory, MODEL, OPTIMIZER, RunState, SCHEDULER, SaveAlways,
 };
 pub(crate) use learning_rate::WarmupDecay;
-pub(crate) use model::Teacher;
 pub(crate) use metrics::{Quantity, TokenMetric};
+pub(crate) use model::Teacher;
 pub(crate) use renderer::{SilentRenderer, dashboard};
 pub(crate) use reporter::{Reporter, duration, short};
 pub(crate) use strategy::{Cadence, Outcome, QatStrategy};

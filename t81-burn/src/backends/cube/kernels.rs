@@ -107,7 +107,9 @@ fn is_kept(weight: f32, index: u32, cut: &Cut, numbers: &Numbers, #[comptime] ru
 /// What a weight adds to the sum of all magnitudes.
 #[cube]
 fn any_magnitude(weight: &[f32], group: &Group, position: usize) -> f32 {
-    f32::reinterpret(magnitude_bits(weight[group.start + position * group.stride]))
+    f32::reinterpret(magnitude_bits(
+        weight[group.start + position * group.stride],
+    ))
 }
 
 /// The sum of the magnitudes of a block in the canonical order.
@@ -400,7 +402,9 @@ pub(super) fn quantize_groups<O: Float>(
         }
     };
     let scale = group_scale(magnitude, count, &kept, rule);
-    write::<O>(weight, output, &group, &cut, magnitude, scale, &numbers, rule);
+    write::<O>(
+        weight, output, &group, &cut, magnitude, scale, &numbers, rule,
+    );
 }
 
 /// One scale for the tensor, first step: the sum or the maximum of each row.
@@ -534,6 +538,13 @@ pub(super) fn write_tensor<O: Float>(
     };
     let scale = group_scale(magnitude[0], count, &kept, rule);
     write::<O>(
-        weight, output, &group, &cut, magnitude[0], scale, &numbers, rule,
+        weight,
+        output,
+        &group,
+        &cut,
+        magnitude[0],
+        scale,
+        &numbers,
+        rule,
     );
 }

@@ -18,11 +18,7 @@ use crate::ops::TernarySettings;
 const RUN: usize = 16;
 
 /// Quantizes a contiguous f32 weight that is not empty.
-pub(super) fn quantize(
-    weight: CubeTensor,
-    settings: &TernarySettings,
-    dtype: DType,
-) -> CubeTensor {
+pub(super) fn quantize(weight: CubeTensor, settings: &TernarySettings, dtype: DType) -> CubeTensor {
     let shape = weight.shape();
     let output = empty_device_contiguous_dtype(
         weight.client.clone(),

@@ -3,8 +3,8 @@ use crate::models::attention::CausalAttention;
 use crate::models::precision::project;
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::{DType, Tensor};
 use burn::tensor::activation::sigmoid;
+use burn::tensor::{DType, Tensor};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 /// Feed-forward part of a layer: `c_proj(gelu(c_fc(x)))`.
@@ -19,7 +19,11 @@ pub struct Gpt2Mlp {
 impl Gpt2Mlp {
     /// `[batch, length, n_embd]` to the same shape, in `dtype`.
     pub(super) fn forward(&self, states: Tensor<3>, dtype: DType) -> Tensor<3> {
-        project(&self.c_proj, gelu(project(&self.c_fc, states, dtype)), dtype)
+        project(
+            &self.c_proj,
+            gelu(project(&self.c_fc, states, dtype)),
+            dtype,
+        )
     }
 }
 

@@ -55,7 +55,8 @@ impl Gpt2 {
         );
         let positions = self.wpe.weight.val().narrow(0, 0, length);
         let mut states = self.wte.forward(tokens) + positions.unsqueeze::<3>();
-        let causal = CausalAttention::new(&states, None, self.compute_dtype.unwrap_or(states.dtype()));
+        let causal =
+            CausalAttention::new(&states, None, self.compute_dtype.unwrap_or(states.dtype()));
         for layer in &self.h {
             states = layer.forward(states, &causal);
         }
@@ -73,8 +74,13 @@ impl Gpt2 {
         targets: Tensor<2, Int>,
         mask: Option<Tensor<2>>,
     ) -> TokenLoss {
-        self.head()
-            .loss(self.forward_hidden(tokens), targets, mask, self.compute_dtype, None)
+        self.head().loss(
+            self.forward_hidden(tokens),
+            targets,
+            mask,
+            self.compute_dtype,
+            None,
+        )
     }
 
     /// The longest sequence in tokens: the number of positions.

@@ -2,8 +2,8 @@ use super::attention::{AttentionContext, LlamaAttention};
 use crate::models::precision::project;
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm};
-use burn::tensor::{DType, Tensor};
 use burn::tensor::activation::silu;
+use burn::tensor::{DType, Tensor};
 
 /// Feed-forward part of a layer: `down(silu(gate(x)) * up(x))` (Shazeer 2020, [SwiGLU](https://arxiv.org/abs/2002.05202)).
 #[derive(Module, Debug)]

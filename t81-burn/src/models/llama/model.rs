@@ -68,8 +68,13 @@ impl Llama {
         targets: Tensor<2, Int>,
         mask: Option<Tensor<2>>,
     ) -> TokenLoss {
-        self.head()
-            .loss(self.forward_hidden(tokens), targets, mask, self.compute_dtype, None)
+        self.head().loss(
+            self.forward_hidden(tokens),
+            targets,
+            mask,
+            self.compute_dtype,
+            None,
+        )
     }
 
     /// Replaces every weight by what `source` gives for its Hugging Face name: the shape and the values, row-major.
