@@ -75,7 +75,9 @@ impl LlamaAttention {
         let value = split_heads(project(&self.v_proj, states), self.key_value_heads);
         let turn = |states: Tensor<4>, norm: &Option<RmsNorm>| {
             let states = match norm {
-                Some(norm) => norm.forward(states.cast(DType::F32)).cast(dtype),
+                Some(norm) => norm
+                    .forward(states.cast(norm.gamma.val().dtype()))
+                    .cast(dtype),
                 None => states,
             };
             rotate(states, &context.cosines, &context.sines)
