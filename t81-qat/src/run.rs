@@ -35,7 +35,7 @@ use crate::summary::{Baseline, Sizes, Summary};
 use crate::training::{
     Cadence, CheckpointDirectory, EvaluationLoader, MODEL, OPTIMIZER, Outcome, QatModel,
     QatStrategy, Quantity, Reporter, RunState, SCHEDULER, SaveAlways, SilentRenderer, Teacher,
-    TokenMetric, TrainLoader, dashboard, short,
+    TokenMetric, TrainLoader, WarmupDecay, dashboard, short,
 };
 
 /// AdamW's decay rates and epsilon, as language models are trained.
@@ -230,19 +230,15 @@ impl Session<'_> {
         let mut model = QatModel::new(decoder.train(), settings.max_grad_norm)
             .with_loss_scale(self.dtype == Some(DType::F16))
             .with_teacher(self.teacher()?);
-        let mut scheduler = ModuleLrScheduler::from(TernaryScheduler::new(
-            rates,
-            settings.schedule,
-            self.ternary.handle().clone(),
-        ));
-        if settings.embedding_learning_rate_factor != 1.0 {
-            let embeddings = ParamGroup::from_ids(embedding_parameters(&model));
-            scheduler = scheduler.with_group(embeddings, settings.embedding_learning_rates());
-        }
-        let mut optimizer = optimizer(&model, settings.weight_decay as f32);
         if start.step > 0 {
             println!("resuming after step {}", start.step);
-            model = self.restore(start.step, model, &mut optimizer, &mut scheduler)?;
+            model = self.restore_model(start.step, model)?;
+        }
+        // Groups name parameters by their ids, which come with the record of a restored model.
+        let mut scheduler = self.scheduler(&model, rates);
+        let mut optimizer = optimizer(&model, settings.weight_decay as f32);
+        if start.step > 0 {
+            self.restore_progress(start.step, &mut optimizer, &mut scheduler)?;
         }
 
         let interrupter = Interrupter::new();
@@ -317,22 +313,36 @@ impl Session<'_> {
         Ok((result.model.decoder, outcome, reporter))
     }
 
-    /// Loads the checkpoint at `step` into the learner's parts.
-    fn restore(
+    /// The schedules of learning rates and of the ternary weights, from step 0.
+    fn scheduler(&self, model: &QatModel, rates: WarmupDecay) -> ModuleLrScheduler {
+        let settings = &self.settings;
+        let scheduler = ModuleLrScheduler::from(TernaryScheduler::new(
+            rates,
+            settings.schedule,
+            self.ternary.handle().clone(),
+        ));
+        if settings.embedding_learning_rate_factor == 1.0 {
+            return scheduler;
+        }
+        let embeddings = ParamGroup::from_ids(embedding_parameters(model));
+        scheduler.with_group(embeddings, settings.embedding_learning_rates())
+    }
+
+    /// `model` with the weights of the checkpoint at `step`.
+    fn restore_model(&self, step: usize, model: QatModel) -> Result<QatModel, QatError> {
+        let path = self.checkpoints.part(step, MODEL);
+        ModuleRecord::load(&path)
+            .and_then(|record| model.try_load_record(record))
+            .map_err(|error| damaged(&path, &error))
+    }
+
+    /// Loads the rest of the checkpoint at `step`.
+    fn restore_progress(
         &self,
         step: usize,
-        model: QatModel,
         optimizer: &mut ModuleOptimizer,
         scheduler: &mut ModuleLrScheduler,
-    ) -> Result<QatModel, QatError> {
-        let damaged = |path: &Path, error: &dyn std::fmt::Display| QatError::Damaged {
-            path: path.to_path_buf(),
-            message: error.to_string(),
-        };
-        let path = self.checkpoints.part(step, MODEL);
-        let model = ModuleRecord::load(&path)
-            .and_then(|record| model.try_load_record(record))
-            .map_err(|error| damaged(&path, &error))?;
+    ) -> Result<(), QatError> {
         let path = self.checkpoints.part(step, OPTIMIZER);
         let record = OptimizerRecord::load(&path).map_err(|error| damaged(&path, &error))?;
         *optimizer = optimizer.clone().load_record(record);
@@ -344,7 +354,7 @@ impl Session<'_> {
             let message = format!("its schedule stands at step {restored}, its folder at {step}");
             return Err(damaged(&path, &message));
         }
-        Ok(model)
+        Ok(())
     }
 
     /// Writes the t81 directory, the GGUF and the summary.
@@ -415,6 +425,13 @@ impl Session<'_> {
         self.output.write_json("summary.json", &summary)?;
         println!("{summary}");
         Ok(())
+    }
+}
+
+fn damaged(path: &Path, error: &dyn std::fmt::Display) -> QatError {
+    QatError::Damaged {
+        path: path.to_path_buf(),
+        message: error.to_string(),
     }
 }
 
