@@ -15,6 +15,7 @@ mod evaluation;
 mod export;
 mod interrupt;
 mod load;
+mod optimizer;
 mod output;
 mod recipe;
 mod run;

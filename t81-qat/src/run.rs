@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
-use burn::optim::{AdamWConfig, ModuleOptimizer, OptimizerRecord};
+use burn::module::{Module, ParamGroup};
+use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device};
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::metric::LearningRateMetric;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
@@ -27,6 +27,7 @@ use crate::error::QatError;
 use crate::evaluation::evaluate;
 use crate::export::write_t81_directory;
 use crate::interrupt::interrupt_flag;
+use crate::optimizer::{embedding_parameters, optimizer};
 use crate::output::OutputDirectory;
 use crate::recipe::Recipe;
 use crate::settings::RunSettings;
@@ -37,10 +38,6 @@ use crate::training::{
     QatStrategy, Quantity, Reporter, RunState, SCHEDULER, SaveAlways, SilentRenderer, Teacher,
     TokenMetric, TrainLoader, WarmupDecay, dashboard, short,
 };
-
-/// AdamW's decay rates and epsilon, as language models are trained.
-const BETAS: (f32, f32) = (0.9, 0.95);
-const EPSILON: f32 = 1e-8;
 
 /// Trains as `arguments` say.
 pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
@@ -433,60 +430,4 @@ fn damaged(path: &Path, error: &dyn std::fmt::Display) -> QatError {
         path: path.to_path_buf(),
         message: error.to_string(),
     }
-}
-
-/// AdamW whose weight decay spares vectors (norms and biases).
-fn optimizer(model: &QatModel, weight_decay: f32) -> ModuleOptimizer {
-    let config = AdamWConfig::new()
-        .with_beta_1(BETAS.0)
-        .with_beta_2(BETAS.1)
-        .with_epsilon(EPSILON);
-    let vectors = vector_parameters(model);
-    let optimizer = config.clone().with_weight_decay(weight_decay).init();
-    if weight_decay == 0.0 || vectors.is_empty() {
-        return optimizer;
-    }
-    let spared = config.with_weight_decay(0.0).build();
-    optimizer.with_group(ParamGroup::from_ids(vectors), spared, None)
-}
-
-/// Parameters of `Embedding` modules.
-fn embedding_parameters(model: &QatModel) -> Vec<ParamId> {
-    struct Embeddings {
-        inside: Vec<bool>,
-        found: Vec<ParamId>,
-    }
-    impl ModuleVisitor for Embeddings {
-        fn enter_module(&mut self, _name: &str, container_type: &str) {
-            self.inside.push(container_type == "Struct:Embedding");
-        }
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.inside.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if self.inside.last() == Some(&true) {
-                self.found.push(param.id);
-            }
-        }
-    }
-    let mut embeddings = Embeddings {
-        inside: Vec::new(),
-        found: Vec::new(),
-    };
-    model.visit(&mut embeddings);
-    embeddings.found
-}
-
-fn vector_parameters(model: &QatModel) -> Vec<ParamId> {
-    struct Vectors(Vec<ParamId>);
-    impl ModuleVisitor for Vectors {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if D == 1 {
-                self.0.push(param.id);
-            }
-        }
-    }
-    let mut vectors = Vectors(Vec::new());
-    model.visit(&mut vectors);
-    vectors.0
 }
