@@ -9,9 +9,9 @@ use cubecl::{calculate_cube_count_elemwise, ir::ElemType};
 use t81_core::{Granularity, Layout, Reference, Rounding, ScaleRule, StochasticKey};
 
 use super::kernels::{
-    BLOCK, FOLD, NumbersLaunch, Rule, fold, fold_counts, quantize_groups, row_magnitudes,
-    row_masked, write_tensor,
+    FOLD, fold, fold_counts, quantize_groups, row_magnitudes, row_masked, write_tensor,
 };
+use super::quantizer::{BLOCK, NumbersLaunch, Rule};
 use crate::ops::TernarySettings;
 
 /// Weights that a thread of the last kernel writes where the scale is known before.

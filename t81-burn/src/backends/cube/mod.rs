@@ -6,6 +6,7 @@
 mod division;
 mod kernels;
 mod launch;
+mod quantizer;
 
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
