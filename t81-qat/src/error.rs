@@ -43,6 +43,12 @@ pub enum QatError {
         /// The type.
         dtype: String,
     },
+    /// The teacher is a preset, whose weights are random.
+    #[error("--teacher {teacher}: a fresh model has nothing to teach; pass a checkpoint directory")]
+    FreshTeacher {
+        /// The preset.
+        teacher: String,
+    },
     /// The teacher speaks another vocabulary.
     #[error("--teacher {teacher}: its vocabulary has {found} tokens, the model's has {expected}")]
     TeacherVocabulary {

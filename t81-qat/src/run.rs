@@ -145,6 +145,11 @@ impl Session<'_> {
             return Ok(None);
         };
         let source = Source::open(teacher, None)?;
+        if source.checkpoint.is_none() {
+            return Err(QatError::FreshTeacher {
+                teacher: teacher.clone(),
+            });
+        }
         if source.config.vocab_size() != self.source.config.vocab_size() {
             return Err(QatError::TeacherVocabulary {
                 teacher: teacher.clone(),

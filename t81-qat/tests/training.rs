@@ -287,6 +287,16 @@ fn a_float_run_becomes_the_teacher_of_a_ternary_one() {
 }
 
 #[test]
+fn a_fresh_model_is_no_teacher() {
+    let (_scratch, run) = scratch();
+    let said = fail(short_run(&run, 2).args(["--teacher", "small"]));
+    assert!(
+        said.contains("--teacher small: a fresh model has nothing to teach"),
+        "{said}"
+    );
+}
+
+#[test]
 fn two_devices_learn_what_one_does() {
     let (scratch, one) = scratch();
     let two = scratch.path().join("two");

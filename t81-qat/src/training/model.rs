@@ -154,7 +154,7 @@ impl TrainStep for QatModel {
                         .clamp_max(1.0),
                     false => norm.ones_like(),
                 };
-                // A gradient beyond float16 skips the step: all of it becomes 0.
+                // A gradient beyond float16 counts as 0, all of it.
                 let skips = (self.loss_scale != 1.0).then(|| norm.clone().is_finite().bool_not());
                 let factor = factor.div_scalar(self.loss_scale);
                 scale_gradients(&self, &mut gradients, factor, skips);
@@ -236,4 +236,30 @@ fn scale_gradients<M: Module>(
         factor,
         skips,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::nn::LinearConfig;
+    use burn::tensor::Device;
+
+    #[test]
+    fn a_gradient_out_of_range_counts_as_zero_and_another_is_scaled() {
+        let layer = LinearConfig::new(2, 1)
+            .with_bias(false)
+            .init(&Device::flex());
+        let scaled = |values: [[f32; 1]; 2], skips: bool| -> Vec<f32> {
+            let mut gradients = GradientsParams::new();
+            let gradient = Tensor::<2>::from_data(values, &Device::flex());
+            gradients.register(layer.weight.id, gradient);
+            let factor = Tensor::from_data([0.5], &Device::flex());
+            let skips = Tensor::<1, Bool>::from_data([skips], &Device::flex());
+            scale_gradients(&layer, &mut gradients, factor, Some(skips));
+            let gradient = gradients.get::<2>(layer.weight.id).unwrap();
+            gradient.into_data().iter::<f32>().collect()
+        };
+        assert_eq!(scaled([[3.0], [-4.0]], false), [1.5, -2.0]);
+        assert_eq!(scaled([[f32::INFINITY], [f32::NAN]], true), [0.0, 0.0]);
+    }
 }
