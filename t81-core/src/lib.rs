@@ -27,11 +27,13 @@
 //! ```
 
 mod codec;
+mod kernels;
 mod matrix;
 mod quantize;
 mod settings;
 
 pub use codec::{BlockFormat, CodecError};
+pub use kernels::{ActivationPrecision, CodeEncoding, Instructions, InterleavedMatrix};
 pub use matrix::{MatrixError, TernaryMatrix};
 pub use quantize::{
     Distortion, QuantizeError, QuantizeStatistics, Quantizer, StochasticKey, stochastic_uniform,

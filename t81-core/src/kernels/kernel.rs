@@ -1,0 +1,304 @@
+//! What an instruction set has to offer, and the loops over it.
+//!
+//! The loops are written once. They and a kernel's methods are always inlined, so that an entry point compiled for an
+//! instruction set (`#[target_feature]`) compiles all of them for it.
+
+use std::ops::Range;
+
+use half::f16;
+
+use super::activations::{Int8Activations, Int8Row};
+use super::interleaved::{CodeEncoding, InterleavedMatrix, PANEL, Panel, STEP};
+use super::segments::Segment;
+
+/// Columns whose codes are unpacked together, so that they stay in the first-level cache.
+const UNPACKED_QUADS: usize = 256;
+/// Columns whose codes are turned into floats together.
+const FLOAT_COLUMNS: usize = 256;
+/// Rows of the batch that share one reading of the codes.
+pub(super) const TILE: usize = 6;
+
+/// The products of one instruction set with the sixteen rows of a panel.
+///
+/// A quad is four columns of codes plus one, unpacked to bytes: bytes `4r .. 4r + 4` belong to row `r`.
+pub(super) trait Kernel {
+    /// Sixteen integers.
+    type Integers: Copy;
+    /// Sixteen floats.
+    type Floats: Copy;
+
+    /// Sums of (code + 1) times value over a segment of two-bit codes.
+    fn two_bit(codes: &[[u8; STEP]], values: &[i8]) -> Self::Integers;
+
+    /// Sums of code times value over a segment of base-three codes, whose sums of codes are given.
+    fn base_three(codes: &[[u8; STEP]], sums: &[i16; PANEL], values: &[i8]) -> Self::Integers;
+
+    /// Unpacks steps of two-bit codes to four quads each.
+    fn unpack_two_bit(codes: &[[u8; STEP]], quads: &mut [[u8; STEP]]);
+
+    /// Unpacks steps of base-three codes to five quads each.
+    fn unpack_base_three(codes: &[[u8; STEP]], quads: &mut [[u8; STEP]]);
+
+    /// Sums of (code + 1) times value over the quads of a segment, at most 65, for `C` rows of values.
+    fn tile<const C: usize>(quads: &[[u8; STEP]], values: [&[i8]; C]) -> [Self::Integers; C];
+
+    /// Adds `scale * value_scale * (integers - bias)` to the totals, each product and the sum rounded to f32.
+    fn accumulate(
+        totals: &mut [f32; PANEL],
+        integers: Self::Integers,
+        bias: i32,
+        scales: &[f16; PANEL],
+        value_scale: f32,
+    );
+
+    /// Turns quads into codes as floats, sixteen for each column.
+    fn floats(quads: &[[u8; STEP]], weights: &mut [[f32; PANEL]]);
+
+    /// Sums of code times value over the quads of a segment, column by column, for the `P` panels.
+    fn float_vector<const P: usize>(quads: [&[[u8; STEP]]; P], values: &[f32])
+    -> [Self::Floats; P];
+
+    /// The same sums over columns of floats, for `C` rows of values.
+    fn float_tile<const C: usize>(
+        weights: &[[f32; PANEL]],
+        values: [&[f32]; C],
+    ) -> [Self::Floats; C];
+
+    /// Adds `scale * sum` to the totals, product and sum rounded to f32.
+    fn accumulate_floats(totals: &mut [f32; PANEL], sums: Self::Floats, scales: &[f16; PANEL]);
+}
+
+/// The int8 product of panels with one row; `output` holds sixteen floats a panel.
+#[inline(always)]
+pub(super) fn int8_vector<K: Kernel>(
+    matrix: &InterleavedMatrix,
+    panels: Range<usize>,
+    row: Int8Row<'_>,
+    output: &mut [[f32; PANEL]],
+) {
+    let step_columns = matrix.step_columns();
+    for (panel, output) in panels.zip(output) {
+        let panel = matrix.panel(panel);
+        let mut totals = [0.0; PANEL];
+        for (index, segment) in matrix.segments.iter().enumerate() {
+            let codes = &panel.codes[segment.first_step..][..segment.steps];
+            let values =
+                &row.values[segment.first_step * step_columns..][..segment.steps * step_columns];
+            let (integers, bias) = match matrix.encoding() {
+                CodeEncoding::TwoBit => (K::two_bit(codes, values), row.sums[index]),
+                CodeEncoding::BaseThree => (K::base_three(codes, &panel.sums[index], values), 0),
+            };
+            let scale = row.scales[segment.block];
+            K::accumulate(
+                &mut totals,
+                integers,
+                bias,
+                &panel.scales[segment.group],
+                scale,
+            );
+        }
+        *output = totals;
+    }
+}
+
+/// The int8 product of one panel with a batch; `output` holds sixteen floats for each row of the batch.
+#[inline(always)]
+pub(super) fn int8_panel<K: Kernel>(
+    matrix: &InterleavedMatrix,
+    panel: usize,
+    batch: &Int8Activations,
+    quads: &mut Vec<[u8; STEP]>,
+    output: &mut [[f32; PANEL]],
+) {
+    let panel = matrix.panel(panel);
+    output.fill([0.0; PANEL]);
+    let mut first = 0;
+    while first < matrix.segments.len() {
+        let end = unpack::<K>(matrix, panel, first, UNPACKED_QUADS, quads);
+        let run = Run {
+            panel,
+            segments: &matrix.segments[first..end],
+            first,
+            quads,
+            quads_per_step: matrix.encoding().codes_per_byte(),
+        };
+        let mut row = 0;
+        while row < output.len() {
+            let rest = &mut output[row..];
+            row += match rest.len() {
+                1 => int8_tile::<K, 1>(run, batch, row, rest),
+                2 => int8_tile::<K, 2>(run, batch, row, rest),
+                3 => int8_tile::<K, 3>(run, batch, row, rest),
+                4 => int8_tile::<K, 4>(run, batch, row, rest),
+                5 => int8_tile::<K, 5>(run, batch, row, rest),
+                _ => int8_tile::<K, TILE>(run, batch, row, rest),
+            };
+        }
+        first = end;
+    }
+}
+
+/// Segments of a panel whose codes are unpacked.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    panel: Panel<'a>,
+    segments: &'a [Segment],
+    /// Index of the first of them in the row.
+    first: usize,
+    quads: &'a [[u8; STEP]],
+    quads_per_step: usize,
+}
+
+impl<'a> Run<'a> {
+    /// The quads of a segment, and where in a padded row of activations its columns lie.
+    #[inline(always)]
+    fn quads_of(self, segment: &Segment) -> (&'a [[u8; STEP]], Range<usize>) {
+        let first = segment.first_step * self.quads_per_step;
+        let count = segment.steps * self.quads_per_step;
+        let begin = self.segments[0].first_step * self.quads_per_step;
+        (
+            &self.quads[first - begin..][..count],
+            4 * first..4 * (first + count),
+        )
+    }
+}
+
+#[inline(always)]
+fn int8_tile<K: Kernel, const C: usize>(
+    run: Run<'_>,
+    batch: &Int8Activations,
+    row: usize,
+    output: &mut [[f32; PANEL]],
+) -> usize {
+    let rows: [Int8Row<'_>; C] = std::array::from_fn(|column| batch.row(row + column));
+    for (index, segment) in run.segments.iter().enumerate() {
+        let (quads, columns) = run.quads_of(segment);
+        let sums = K::tile(quads, rows.map(|row| &row.values[columns.clone()]));
+        for ((integers, row), totals) in sums.into_iter().zip(&rows).zip(output.iter_mut()) {
+            let (bias, scale) = (row.sums[run.first + index], row.scales[segment.block]);
+            let scales = &run.panel.scales[segment.group];
+            K::accumulate(totals, integers, bias, scales, scale);
+        }
+    }
+    C
+}
+
+/// Unpacks segments from `first` on, as many as make at most `most` quads but at least one, and returns where they end.
+#[inline(always)]
+fn unpack<K: Kernel>(
+    matrix: &InterleavedMatrix,
+    panel: Panel<'_>,
+    first: usize,
+    most: usize,
+    quads: &mut Vec<[u8; STEP]>,
+) -> usize {
+    let per_step = matrix.encoding().codes_per_byte();
+    let mut steps = 0;
+    let mut end = first;
+    for segment in &matrix.segments[first..] {
+        if end > first && (steps + segment.steps) * per_step > most {
+            break;
+        }
+        steps += segment.steps;
+        end += 1;
+    }
+    let codes = &panel.codes[matrix.segments[first].first_step..][..steps];
+    quads.resize(steps * per_step, [0; STEP]);
+    match matrix.encoding() {
+        CodeEncoding::TwoBit => K::unpack_two_bit(codes, quads),
+        CodeEncoding::BaseThree => K::unpack_base_three(codes, quads),
+    }
+    end
+}
+
+/// The f32 product of `P` panels from `first` on with one row of padded values; `quads` are for scratch.
+#[inline(always)]
+pub(super) fn float_vector<K: Kernel, const P: usize>(
+    matrix: &InterleavedMatrix,
+    first: usize,
+    values: &[f32],
+    quads: &mut [Vec<[u8; STEP]>; P],
+    output: &mut [[f32; PANEL]],
+) {
+    let panels: [Panel<'_>; P] = std::array::from_fn(|panel| matrix.panel(first + panel));
+    output[..P].fill([0.0; PANEL]);
+    for (index, segment) in matrix.segments.iter().enumerate() {
+        for (panel, quads) in panels.iter().zip(quads.iter_mut()) {
+            unpack::<K>(matrix, *panel, index, 0, quads);
+        }
+        let step_columns = matrix.step_columns();
+        let values = &values[segment.first_step * step_columns..][..segment.steps * step_columns];
+        let sums = K::float_vector(quads.each_ref().map(Vec::as_slice), values);
+        for ((sums, panel), totals) in sums.into_iter().zip(&panels).zip(output.iter_mut()) {
+            K::accumulate_floats(totals, sums, &panel.scales[segment.group]);
+        }
+    }
+}
+
+/// Scratch of [`float_panel`].
+#[derive(Default)]
+pub(super) struct FloatScratch {
+    quads: Vec<[u8; STEP]>,
+    weights: Vec<[f32; PANEL]>,
+}
+
+/// The f32 product of one panel with a batch of padded rows; `output` holds sixteen floats for each of them.
+#[inline(always)]
+pub(super) fn float_panel<K: Kernel>(
+    matrix: &InterleavedMatrix,
+    panel: usize,
+    batch: &[f32],
+    scratch: &mut FloatScratch,
+    output: &mut [[f32; PANEL]],
+) {
+    let panel = matrix.panel(panel);
+    let padded = batch.len() / output.len();
+    output.fill([0.0; PANEL]);
+    let mut first = 0;
+    while first < matrix.segments.len() {
+        let end = unpack::<K>(matrix, panel, first, FLOAT_COLUMNS / 4, &mut scratch.quads);
+        scratch
+            .weights
+            .resize(4 * scratch.quads.len(), [0.0; PANEL]);
+        K::floats(&scratch.quads, &mut scratch.weights);
+        let begin = matrix.segments[first].first_step * matrix.step_columns();
+        for segment in &matrix.segments[first..end] {
+            let from = segment.first_step * matrix.step_columns();
+            let columns = from..from + segment.steps * matrix.step_columns();
+            let weights = &scratch.weights[from - begin..columns.end - begin];
+            let scales = &panel.scales[segment.group];
+            let mut row = 0;
+            while row < output.len() {
+                let rows = &batch[row * padded..];
+                let rest = &mut output[row..];
+                let columns = columns.clone();
+                row += match rest.len() {
+                    1 => float_tile::<K, 1>(weights, scales, rows, padded, columns, rest),
+                    2 => float_tile::<K, 2>(weights, scales, rows, padded, columns, rest),
+                    3 => float_tile::<K, 3>(weights, scales, rows, padded, columns, rest),
+                    4 => float_tile::<K, 4>(weights, scales, rows, padded, columns, rest),
+                    5 => float_tile::<K, 5>(weights, scales, rows, padded, columns, rest),
+                    _ => float_tile::<K, TILE>(weights, scales, rows, padded, columns, rest),
+                };
+            }
+        }
+        first = end;
+    }
+}
+
+#[inline(always)]
+fn float_tile<K: Kernel, const C: usize>(
+    weights: &[[f32; PANEL]],
+    scales: &[f16; PANEL],
+    rows: &[f32],
+    padded: usize,
+    columns: Range<usize>,
+    output: &mut [[f32; PANEL]],
+) -> usize {
+    let values: [&[f32]; C] = std::array::from_fn(|row| &rows[row * padded..][columns.clone()]);
+    let sums = K::float_tile(weights, values);
+    for (sums, totals) in sums.into_iter().zip(output.iter_mut()) {
+        K::accumulate_floats(totals, sums, scales);
+    }
+    C
+}

@@ -1,0 +1,15 @@
+//! Products of ternary matrices with activations.
+
+mod activations;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod instructions;
+mod interleaved;
+mod kernel;
+mod portable;
+mod product;
+mod segments;
+
+pub use instructions::Instructions;
+pub use interleaved::{CodeEncoding, InterleavedMatrix};
+pub use product::ActivationPrecision;

@@ -1,0 +1,153 @@
+//! The kernel without vector intrinsics, which the others are held to bit for bit.
+
+use half::f16;
+
+use super::interleaved::{PANEL, STEP};
+use super::kernel::Kernel;
+
+pub(super) struct Portable;
+
+const POWERS: [u8; 5] = [1, 3, 9, 27, 81];
+
+/// Digit `n` (code + 1) of a byte of base-three codes.
+fn base_three_digit(byte: u8, n: usize) -> u8 {
+    let rest = (byte ^ 0x80).wrapping_mul(POWERS[n]);
+    (u16::from(rest) * 3 >> 8) as u8
+}
+
+impl Kernel for Portable {
+    type Integers = [i32; PANEL];
+    type Floats = [f32; PANEL];
+
+    #[inline(always)]
+    fn two_bit(codes: &[[u8; STEP]], values: &[i8]) -> [i32; PANEL] {
+        let mut sums = [0; PANEL];
+        for (codes, values) in codes.iter().zip(values.as_chunks::<16>().0) {
+            for (sum, bytes) in sums.iter_mut().zip(codes.as_chunks::<4>().0) {
+                for n in 0..4 {
+                    for (byte, value) in bytes.iter().zip(&values[4 * n..]) {
+                        *sum += i32::from(byte >> (2 * n) & 3) * i32::from(*value);
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn base_three(codes: &[[u8; STEP]], _: &[i16; PANEL], values: &[i8]) -> [i32; PANEL] {
+        let mut sums = [0; PANEL];
+        for (codes, values) in codes.iter().zip(values.as_chunks::<20>().0) {
+            for (sum, bytes) in sums.iter_mut().zip(codes.as_chunks::<4>().0) {
+                for n in 0..5 {
+                    for (byte, value) in bytes.iter().zip(&values[4 * n..]) {
+                        *sum += (i32::from(base_three_digit(*byte, n)) - 1) * i32::from(*value);
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn unpack_two_bit(codes: &[[u8; STEP]], quads: &mut [[u8; STEP]]) {
+        for (codes, quads) in codes.iter().zip(quads.as_chunks_mut::<4>().0) {
+            for (n, quad) in quads.iter_mut().enumerate() {
+                for (unpacked, byte) in quad.iter_mut().zip(codes) {
+                    *unpacked = byte >> (2 * n) & 3;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn unpack_base_three(codes: &[[u8; STEP]], quads: &mut [[u8; STEP]]) {
+        for (codes, quads) in codes.iter().zip(quads.as_chunks_mut::<5>().0) {
+            for (n, quad) in quads.iter_mut().enumerate() {
+                for (unpacked, byte) in quad.iter_mut().zip(codes) {
+                    *unpacked = base_three_digit(*byte, n);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<const C: usize>(quads: &[[u8; STEP]], values: [&[i8]; C]) -> [[i32; PANEL]; C] {
+        values.map(|values| {
+            let mut sums = [0; PANEL];
+            for (quad, values) in quads.iter().zip(values.as_chunks::<4>().0) {
+                for (sum, codes) in sums.iter_mut().zip(quad.as_chunks::<4>().0) {
+                    for (code, value) in codes.iter().zip(values) {
+                        *sum += i32::from(*code) * i32::from(*value);
+                    }
+                }
+            }
+            sums
+        })
+    }
+
+    #[inline(always)]
+    fn accumulate(
+        totals: &mut [f32; PANEL],
+        integers: [i32; PANEL],
+        bias: i32,
+        scales: &[f16; PANEL],
+        value_scale: f32,
+    ) {
+        for ((total, integer), scale) in totals.iter_mut().zip(integers).zip(scales) {
+            *total += scale.to_f32() * value_scale * (integer - bias) as f32;
+        }
+    }
+
+    #[inline(always)]
+    fn floats(quads: &[[u8; STEP]], weights: &mut [[f32; PANEL]]) {
+        for (quad, weights) in quads.iter().zip(weights.as_chunks_mut::<4>().0) {
+            for (row, codes) in quad.as_chunks::<4>().0.iter().enumerate() {
+                for (column, code) in codes.iter().enumerate() {
+                    weights[column][row] = f32::from(*code) - 1.0;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn float_vector<const P: usize>(
+        quads: [&[[u8; STEP]]; P],
+        values: &[f32],
+    ) -> [[f32; PANEL]; P] {
+        quads.map(|quads| {
+            let mut sums = [0.0; PANEL];
+            for (quad, values) in quads.iter().zip(values.as_chunks::<4>().0) {
+                for (column, value) in values.iter().enumerate() {
+                    for (sum, codes) in sums.iter_mut().zip(quad.as_chunks::<4>().0) {
+                        *sum += (f32::from(codes[column]) - 1.0) * value;
+                    }
+                }
+            }
+            sums
+        })
+    }
+
+    #[inline(always)]
+    fn float_tile<const C: usize>(
+        weights: &[[f32; PANEL]],
+        values: [&[f32]; C],
+    ) -> [[f32; PANEL]; C] {
+        values.map(|values| {
+            let mut sums = [0.0; PANEL];
+            for (weights, value) in weights.iter().zip(values) {
+                for (sum, weight) in sums.iter_mut().zip(weights) {
+                    *sum += weight * value;
+                }
+            }
+            sums
+        })
+    }
+
+    #[inline(always)]
+    fn accumulate_floats(totals: &mut [f32; PANEL], sums: [f32; PANEL], scales: &[f16; PANEL]) {
+        for ((total, sum), scale) in totals.iter_mut().zip(sums).zip(scales) {
+            *total += scale.to_f32() * sum;
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The product of an interleaved matrix with a batch of activations.
+
+use rayon::prelude::*;
+
+use super::activations::{Int8Activations, pad_floats};
+use super::instructions::{FLOAT_PANELS, Instructions};
+use super::interleaved::{InterleavedMatrix, PANEL};
+use super::kernel::FloatScratch;
+use crate::matrix::MatrixError;
+
+/// How activations enter a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum ActivationPrecision {
+    /// As they are: the result is the product with the dequantized weights, up to the rounding of f32 sums.
+    #[default]
+    Float32,
+    /// Rounded to int8 in blocks of 256, by the scheme of llama.cpp's Q8_K: several times faster.
+    Int8,
+}
+
+/// Weights of one task of a product with a single row.
+const TASK_WEIGHTS: usize = 1 << 18;
+/// Multiplications below which threads cost more than they bring.
+const PARALLEL_PRODUCTS: usize = 1 << 20;
+
+impl InterleavedMatrix {
+    /// Multiplies a batch of activations, `[batch, columns]`, into `output`, `[batch, rows]`.
+    ///
+    /// A row's result depends on its activations alone: neither the batch around it, nor the number of threads, nor
+    /// the instruction set changes a bit. A group's codes are summed up first and scaled then. In
+    /// [`ActivationPrecision::Int8`], a block of 256 activations that holds a NaN or an infinity makes the row's
+    /// results NaN.
+    ///
+    /// # Errors
+    ///
+    /// When a length is off.
+    ///
+    /// ```
+    /// use t81_core::{ActivationPrecision, CodeEncoding, InterleavedMatrix, Layout, Quantizer};
+    ///
+    /// let weights: Vec<f32> = (0..6).map(|i| [0.5, -0.5, 0.0][i % 3]).collect();
+    /// let matrix = Quantizer::bitnet().quantize(&weights, 2, 3, Layout::OutIn)?;
+    /// let matrix = InterleavedMatrix::new(&matrix, CodeEncoding::TwoBit);
+    /// let mut output = [0.0; 2];
+    /// matrix.matmul(&[3.0, 1.0, 9.0], &mut output, ActivationPrecision::Float32)?;
+    /// assert_eq!(output, [output[0]; 2]);
+    /// assert!((output[0] - 2.0 / 3.0).abs() < 1e-3, "{output:?}");
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    pub fn matmul(
+        &self,
+        input: &[f32],
+        output: &mut [f32],
+        precision: ActivationPrecision,
+    ) -> Result<(), MatrixError> {
+        self.matmul_on(Instructions::best(), input, output, precision)
+    }
+
+    /// [`InterleavedMatrix::matmul`] on a given instruction set.
+    ///
+    /// # Errors
+    ///
+    /// When a length is off.
+    pub fn matmul_on(
+        &self,
+        instructions: Instructions,
+        input: &[f32],
+        output: &mut [f32],
+        precision: ActivationPrecision,
+    ) -> Result<(), MatrixError> {
+        let batch = input.len() / self.columns();
+        self.check(batch, input, output)?;
+        let parallel = rayon::current_num_threads() > 1
+            && batch * self.rows() * self.columns() >= PARALLEL_PRODUCTS;
+        let (segments, step_columns) = (&self.segments, self.step_columns());
+        match precision {
+            ActivationPrecision::Int8 => {
+                let activations =
+                    Int8Activations::new(input, self.columns(), segments, step_columns);
+                if batch == 1 {
+                    let row = activations.row(0);
+                    self.vector(output, parallel, |panels, output| {
+                        instructions.int8_vector(self, panels, row, output);
+                    });
+                } else {
+                    self.panels_of(output, parallel, Vec::new, |panel, quads, output| {
+                        instructions.int8_panel(self, panel, &activations, quads, output);
+                    });
+                }
+            }
+            ActivationPrecision::Float32 => {
+                let padded = pad_floats(input, self.columns(), segments, step_columns);
+                if batch == 1 {
+                    self.vector(output, parallel, |panels, output| {
+                        let mut quads = [const { Vec::new() }; FLOAT_PANELS];
+                        let mut scratch = FloatScratch::default();
+                        let (first, count) = (panels.start, output.len());
+                        let (fours, rest) = output.as_chunks_mut::<FLOAT_PANELS>();
+                        for (index, output) in fours.iter_mut().enumerate() {
+                            let first = first + index * FLOAT_PANELS;
+                            instructions.float_vectors(self, first, &padded, &mut quads, output);
+                        }
+                        let first = first + count - rest.len();
+                        for (index, output) in rest.iter_mut().enumerate() {
+                            let output = std::slice::from_mut(output);
+                            let panel = first + index;
+                            instructions.float_panel(self, panel, &padded, &mut scratch, output);
+                        }
+                    });
+                } else {
+                    let scratch = FloatScratch::default;
+                    self.panels_of(output, parallel, scratch, |panel, scratch, output| {
+                        instructions.float_panel(self, panel, &padded, scratch, output);
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, batch: usize, input: &[f32], output: &[f32]) -> Result<(), MatrixError> {
+        let lengths = [
+            (
+                "the activations",
+                batch.max(1) * self.columns(),
+                input.len(),
+            ),
+            ("the output", batch * self.rows(), output.len()),
+        ];
+        for (what, expected, actual) in lengths {
+            if expected != actual && !(input.is_empty() && what == "the activations") {
+                return Err(MatrixError::Length {
+                    what,
+                    expected,
+                    actual,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `product` with ranges of panels and their outputs, and takes the outputs of one row over.
+    fn vector(
+        &self,
+        output: &mut [f32],
+        parallel: bool,
+        product: impl Fn(std::ops::Range<usize>, &mut [[f32; PANEL]]) + Sync,
+    ) {
+        let panels_per_task = TASK_WEIGHTS
+            .div_ceil(PANEL * self.columns())
+            .next_multiple_of(FLOAT_PANELS);
+        let task = |task: usize, output: &mut [f32]| {
+            let first = task * panels_per_task;
+            let (whole, rest) = output.as_chunks_mut::<PANEL>();
+            let end = first + whole.len();
+            product(first..end, whole);
+            if !rest.is_empty() {
+                let mut last = [[0.0; PANEL]];
+                product(end..end + 1, &mut last);
+                rest.copy_from_slice(&last[0][..rest.len()]);
+            }
+        };
+        let size = panels_per_task * PANEL;
+        if parallel {
+            output
+                .par_chunks_mut(size)
+                .enumerate()
+                .for_each(|(index, output)| task(index, output));
+        } else {
+            for (index, output) in output.chunks_mut(size).enumerate() {
+                task(index, output);
+            }
+        }
+    }
+
+    /// Calls `product` with each panel and its outputs for the batch, and takes these over.
+    fn panels_of<S>(
+        &self,
+        output: &mut [f32],
+        parallel: bool,
+        scratch: impl Fn() -> S + Sync + Send,
+        product: impl Fn(usize, &mut S, &mut [[f32; PANEL]]) + Sync,
+    ) {
+        let batch = output.len() / self.rows();
+        if batch == 0 {
+            return;
+        }
+        // A panel's outputs lie apart in the output: they are computed side by side and copied in rows.
+        let mut results = vec![[0.0; PANEL]; self.panels() * batch];
+        if parallel {
+            results
+                .par_chunks_exact_mut(batch)
+                .enumerate()
+                .for_each_init(scratch, |scratch, (panel, output)| {
+                    product(panel, scratch, output);
+                });
+        } else {
+            let mut scratch = scratch();
+            for (panel, output) in results.chunks_exact_mut(batch).enumerate() {
+                product(panel, &mut scratch, output);
+            }
+        }
+        for (row, output) in output.chunks_exact_mut(self.rows()).enumerate() {
+            let results = results[row..].iter().step_by(batch);
+            for (output, results) in output.chunks_mut(PANEL).zip(results) {
+                output.copy_from_slice(&results[..output.len()]);
+            }
+        }
+    }
+}
