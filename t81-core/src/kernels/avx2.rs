@@ -3,7 +3,9 @@
 //! Sums of 16 bits hold: a segment has at most 256 columns of (code + 1) * value with code + 1 <= 2 and value in
 //! -127 ..= 127, or of code * (value + 128); two columns go into one of 16 lanes of a vector, so that a lane adds up at
 //! most 64 pairs of at most 510, or 16 pairs of at most 2032 where the codes still stand at four times their value.
-#![allow(unsafe_code)]
+//!
+//! Intrinsics are only inlined into functions compiled for their instruction set: loops, not closures, hold them.
+#![allow(unsafe_code, clippy::needless_range_loop)]
 
 use std::arch::x86_64::*;
 
@@ -21,8 +23,8 @@ type Half = [u8; STEP / 2];
 
 #[inline(always)]
 fn halves(step: &[u8; STEP]) -> [__m256i; 2] {
-    let (low, high) = step.split_at(STEP / 2);
-    [low, high].map(|half| load(half.try_into().expect("half of a step")))
+    let (halves, _) = step.as_chunks();
+    [load(&halves[0]), load(&halves[1])]
 }
 
 #[inline(always)]
@@ -40,25 +42,30 @@ fn store(bytes: &mut Half, value: __m256i) {
 /// Four values in every 32-bit lane.
 #[inline(always)]
 fn broadcast(values: &[i8; 4]) -> __m256i {
-    // SAFETY: see `Avx2`.
-    unsafe { _mm256_set1_epi32(i32::from_ne_bytes(values.map(|value| value as u8))) }
+    // SAFETY: four bytes are readable; see `Avx2` for the instruction set.
+    unsafe { _mm256_set1_epi32(values.as_ptr().cast::<i32>().read_unaligned()) }
 }
 
 #[inline(always)]
 fn scales_of(scales: &[f16; PANEL]) -> [__m256; 2] {
     let (scales, _) = scales.as_chunks::<8>();
     // SAFETY: 16 bytes are readable at each of the two; see `Avx2` for the instruction set.
-    [&scales[0], &scales[1]]
-        .map(|scales| unsafe { _mm256_cvtph_ps(_mm_loadu_si128(scales.as_ptr().cast())) })
+    unsafe {
+        [
+            _mm256_cvtph_ps(_mm_loadu_si128(scales[0].as_ptr().cast())),
+            _mm256_cvtph_ps(_mm_loadu_si128(scales[1].as_ptr().cast())),
+        ]
+    }
 }
 
 #[inline(always)]
 fn add_to(totals: &mut [f32; PANEL], terms: [__m256; 2]) {
-    for (totals, term) in totals.as_chunks_mut::<8>().0.iter_mut().zip(terms) {
+    let (totals, _) = totals.as_chunks_mut::<8>();
+    for half in 0..2 {
         // SAFETY: 32 bytes are readable and writable; see `Avx2` for the instruction set.
         unsafe {
-            let sum = _mm256_add_ps(_mm256_loadu_ps(totals.as_ptr()), term);
-            _mm256_storeu_ps(totals.as_mut_ptr(), sum);
+            let sum = _mm256_add_ps(_mm256_loadu_ps(totals[half].as_ptr()), terms[half]);
+            _mm256_storeu_ps(totals[half].as_mut_ptr(), sum);
         }
     }
 }
@@ -77,8 +84,15 @@ impl Kernel for Avx2 {
             let (mut single, mut second, mut fourth) = ([zero; 2], [zero; 2], [zero; 2]);
             for (codes, values) in codes.iter().zip(values.as_chunks::<16>().0) {
                 let (values, _) = values.as_chunks::<4>();
-                let values: [__m256i; 4] = std::array::from_fn(|n| broadcast(&values[n]));
-                for (half, codes) in halves(codes).into_iter().enumerate() {
+                let values = [
+                    broadcast(&values[0]),
+                    broadcast(&values[1]),
+                    broadcast(&values[2]),
+                    broadcast(&values[3]),
+                ];
+                let halves = halves(codes);
+                for half in 0..2 {
+                    let codes = halves[half];
                     let upper = _mm256_srli_epi16::<4>(codes);
                     let pairs = _mm256_maddubs_epi16(_mm256_and_si256(codes, low), values[0]);
                     single[half] = _mm256_add_epi16(single[half], pairs);
@@ -91,16 +105,18 @@ impl Kernel for Avx2 {
                 }
             }
             let ones = _mm256_set1_epi16(1);
-            std::array::from_fn(|half| {
+            let mut sums = [zero; 2];
+            for half in 0..2 {
                 let fourfold = _mm256_add_epi32(
                     _mm256_madd_epi16(second[half], ones),
                     _mm256_madd_epi16(fourth[half], ones),
                 );
-                _mm256_add_epi32(
+                sums[half] = _mm256_add_epi32(
                     _mm256_madd_epi16(single[half], ones),
                     _mm256_srai_epi32::<2>(fourfold),
-                )
-            })
+                );
+            }
+            sums
         }
     }
 
@@ -113,10 +129,14 @@ impl Kernel for Avx2 {
             let mut negative = [_mm256_setzero_si256(); 2];
             for (codes, values) in codes.iter().zip(values.as_chunks::<20>().0) {
                 let (values, _) = values.as_chunks::<4>();
-                let values: [__m256i; 5] =
-                    std::array::from_fn(|n| _mm256_xor_si256(broadcast(&values[n]), offset));
-                for (half, mut rest) in halves(codes).into_iter().enumerate() {
-                    for value in values {
+                let mut raised = [offset; 5];
+                for n in 0..5 {
+                    raised[n] = _mm256_xor_si256(broadcast(&values[n]), offset);
+                }
+                let codes = halves(codes);
+                for half in 0..2 {
+                    let mut rest = codes[half];
+                    for value in raised {
                         // The digit is 2 from 171 on and 0 below 86: from 43 on and below -42 with the top bit flipped,
                         // which multiplication by 3 leaves flipped.
                         let negated = _mm256_sub_epi8(
@@ -125,19 +145,20 @@ impl Kernel for Avx2 {
                         );
                         let pairs = _mm256_maddubs_epi16(value, negated);
                         negative[half] = _mm256_add_epi16(negative[half], pairs);
-                        rest = _mm256_add_epi8(_mm256_add_epi8(rest, rest), rest);
+                        rest = threefold(rest);
                     }
                 }
             }
             let ones = _mm256_set1_epi16(1);
             let (sums, _) = sums.as_chunks::<8>();
-            std::array::from_fn(|half| {
+            for half in 0..2 {
                 // Each value was taken 128 too large.
                 let sums = _mm256_cvtepi16_epi32(_mm_loadu_si128(sums[half].as_ptr().cast()));
                 let excess = _mm256_slli_epi32::<7>(sums);
-                let negative = _mm256_madd_epi16(negative[half], ones);
-                _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_add_epi32(negative, excess))
-            })
+                let sum = _mm256_add_epi32(_mm256_madd_epi16(negative[half], ones), excess);
+                negative[half] = _mm256_sub_epi32(_mm256_setzero_si256(), sum);
+            }
+            negative
         }
     }
 
@@ -145,7 +166,9 @@ impl Kernel for Avx2 {
     fn unpack_two_bit(codes: &[[u8; STEP]], quads: &mut [[u8; STEP]]) {
         let (quads, _) = quads.as_chunks_mut::<4>();
         for (codes, quads) in codes.iter().zip(quads) {
-            for (half, codes) in halves(codes).into_iter().enumerate() {
+            let halves = halves(codes);
+            for half in 0..2 {
+                let codes = halves[half];
                 // SAFETY: see `Avx2`.
                 let unpacked = unsafe {
                     let low = _mm256_set1_epi8(3);
@@ -156,8 +179,8 @@ impl Kernel for Avx2 {
                         _mm256_and_si256(_mm256_srli_epi16::<6>(codes), low),
                     ]
                 };
-                for (quad, unpacked) in quads.iter_mut().zip(unpacked) {
-                    store(&mut quad.as_chunks_mut().0[half], unpacked);
+                for n in 0..4 {
+                    store(&mut quads[n].as_chunks_mut().0[half], unpacked[n]);
                 }
             }
         }
@@ -167,7 +190,9 @@ impl Kernel for Avx2 {
     fn unpack_base_three(codes: &[[u8; STEP]], quads: &mut [[u8; STEP]]) {
         let (quads, _) = quads.as_chunks_mut::<5>();
         for (codes, quads) in codes.iter().zip(quads) {
-            for (half, mut rest) in halves(codes).into_iter().enumerate() {
+            let halves = halves(codes);
+            for half in 0..2 {
+                let mut rest = halves[half];
                 for quad in quads.iter_mut() {
                     // SAFETY: see `Avx2`.
                     let digits = unsafe {
@@ -175,7 +200,7 @@ impl Kernel for Avx2 {
                             _mm256_cmpgt_epi8(rest, _mm256_set1_epi8(42)),
                             _mm256_cmpgt_epi8(_mm256_set1_epi8(-42), rest),
                         );
-                        rest = _mm256_add_epi8(_mm256_add_epi8(rest, rest), rest);
+                        rest = threefold(rest);
                         _mm256_sub_epi8(_mm256_set1_epi8(1), negated)
                     };
                     store(&mut quad.as_chunks_mut().0[half], digits);
@@ -186,21 +211,30 @@ impl Kernel for Avx2 {
 
     #[inline(always)]
     fn tile<const C: usize>(quads: &[[u8; STEP]], values: [&[i8]; C]) -> [[__m256i; 2]; C] {
-        let values = values.map(|values| &values.as_chunks::<4>().0[..quads.len()]);
+        let mut chunks: [&[[i8; 4]]; C] = [&[]; C];
+        for row in 0..C {
+            chunks[row] = &values[row].as_chunks::<4>().0[..quads.len()];
+        }
         // SAFETY: see `Avx2`.
         unsafe {
             let mut pairs = [[_mm256_setzero_si256(); 2]; C];
             for (index, quad) in quads.iter().enumerate() {
                 let codes = halves(quad);
-                for (pairs, values) in pairs.iter_mut().zip(values) {
-                    let value = broadcast(&values[index]);
-                    for (pairs, codes) in pairs.iter_mut().zip(codes) {
-                        *pairs = _mm256_add_epi16(*pairs, _mm256_maddubs_epi16(codes, value));
+                for row in 0..C {
+                    let value = broadcast(&chunks[row][index]);
+                    for half in 0..2 {
+                        let products = _mm256_maddubs_epi16(codes[half], value);
+                        pairs[row][half] = _mm256_add_epi16(pairs[row][half], products);
                     }
                 }
             }
             let ones = _mm256_set1_epi16(1);
-            pairs.map(|pairs| pairs.map(|pairs| _mm256_madd_epi16(pairs, ones)))
+            for pairs in &mut pairs {
+                for half in 0..2 {
+                    pairs[half] = _mm256_madd_epi16(pairs[half], ones);
+                }
+            }
+            pairs
         }
     }
 
@@ -212,13 +246,15 @@ impl Kernel for Avx2 {
         scales: &[f16; PANEL],
         value_scale: f32,
     ) {
-        let scales = scales_of(scales);
-        // SAFETY: see `Avx2`.
-        let terms = std::array::from_fn(|half| unsafe {
-            let integers = _mm256_sub_epi32(integers[half], _mm256_set1_epi32(bias));
-            let scale = _mm256_mul_ps(scales[half], _mm256_set1_ps(value_scale));
-            _mm256_mul_ps(scale, _mm256_cvtepi32_ps(integers))
-        });
+        let mut terms = scales_of(scales);
+        for half in 0..2 {
+            // SAFETY: see `Avx2`.
+            unsafe {
+                let integers = _mm256_sub_epi32(integers[half], _mm256_set1_epi32(bias));
+                let scale = _mm256_mul_ps(terms[half], _mm256_set1_ps(value_scale));
+                terms[half] = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(integers));
+            }
+        }
         add_to(totals, terms);
     }
 
@@ -226,7 +262,9 @@ impl Kernel for Avx2 {
     fn floats(quads: &[[u8; STEP]], weights: &mut [[f32; PANEL]]) {
         let (weights, _) = weights.as_chunks_mut::<4>();
         for (quad, weights) in quads.iter().zip(weights) {
-            for (half, mut codes) in halves(quad).into_iter().enumerate() {
+            let halves = halves(quad);
+            for half in 0..2 {
+                let mut codes = halves[half];
                 for weights in weights.iter_mut() {
                     let weights = &mut weights.as_chunks_mut::<8>().0[half];
                     // SAFETY: 32 bytes are writable; see `Avx2` for the instruction set.
@@ -245,18 +283,28 @@ impl Kernel for Avx2 {
     #[inline(always)]
     fn float_vector<const P: usize>(quads: [&[[u8; STEP]]; P], values: &[f32]) -> [[__m256; 2]; P] {
         let (values, _) = values.as_chunks::<4>();
-        let quads = quads.map(|quads| &quads[..values.len()]);
+        let mut runs: [&[[u8; STEP]]; P] = [&[]; P];
+        for panel in 0..P {
+            runs[panel] = &quads[panel][..values.len()];
+        }
         // SAFETY: see `Avx2`.
         unsafe {
             let mut sums = [[_mm256_setzero_ps(); 2]; P];
             for (index, values) in values.iter().enumerate() {
-                let values = values.map(|value| _mm256_set1_ps(value));
-                for (sums, quads) in sums.iter_mut().zip(quads) {
-                    for (sum, mut codes) in sums.iter_mut().zip(halves(&quads[index])) {
-                        for value in values {
-                            let weights = _mm256_permutevar_ps(table(), codes);
-                            *sum = _mm256_fmadd_ps(weights, value, *sum);
-                            codes = _mm256_srli_epi32::<8>(codes);
+                let values = [
+                    _mm256_set1_ps(values[0]),
+                    _mm256_set1_ps(values[1]),
+                    _mm256_set1_ps(values[2]),
+                    _mm256_set1_ps(values[3]),
+                ];
+                for panel in 0..P {
+                    let mut codes = halves(&runs[panel][index]);
+                    for half in 0..2 {
+                        for column in 0..4 {
+                            let weights = _mm256_permutevar_ps(table(), codes[half]);
+                            let sum = &mut sums[panel][half];
+                            *sum = _mm256_fmadd_ps(weights, values[column], *sum);
+                            codes[half] = _mm256_srli_epi32::<8>(codes[half]);
                         }
                     }
                 }
@@ -270,18 +318,24 @@ impl Kernel for Avx2 {
         weights: &[[f32; PANEL]],
         values: [&[f32]; C],
     ) -> [[__m256; 2]; C] {
-        let values = values.map(|values| &values[..weights.len()]);
+        let mut rows: [&[f32]; C] = [&[]; C];
+        for row in 0..C {
+            rows[row] = &values[row][..weights.len()];
+        }
         // SAFETY: 32 bytes are readable at each half of the weights; see `Avx2` for the instruction set.
         unsafe {
             let mut sums = [[_mm256_setzero_ps(); 2]; C];
             for (index, weights) in weights.iter().enumerate() {
                 let (weights, _) = weights.as_chunks::<8>();
-                let weights = [&weights[0], &weights[1]].map(|half| _mm256_loadu_ps(half.as_ptr()));
-                for (sums, values) in sums.iter_mut().zip(values) {
-                    let value = _mm256_set1_ps(values[index]);
-                    for (sum, weights) in sums.iter_mut().zip(weights) {
+                let weights = [
+                    _mm256_loadu_ps(weights[0].as_ptr()),
+                    _mm256_loadu_ps(weights[1].as_ptr()),
+                ];
+                for row in 0..C {
+                    let value = _mm256_set1_ps(rows[row][index]);
+                    for half in 0..2 {
                         // A product with -1, 0 or 1 is exact: fused or not, the sum is the same.
-                        *sum = _mm256_fmadd_ps(weights, value, *sum);
+                        sums[row][half] = _mm256_fmadd_ps(weights[half], value, sums[row][half]);
                     }
                 }
             }
@@ -291,11 +345,26 @@ impl Kernel for Avx2 {
 
     #[inline(always)]
     fn accumulate_floats(totals: &mut [f32; PANEL], sums: [__m256; 2], scales: &[f16; PANEL]) {
-        let scales = scales_of(scales);
-        // SAFETY: see `Avx2`.
-        let terms = std::array::from_fn(|half| unsafe { _mm256_mul_ps(scales[half], sums[half]) });
+        let mut terms = scales_of(scales);
+        for half in 0..2 {
+            // SAFETY: see `Avx2`.
+            terms[half] = unsafe { _mm256_mul_ps(terms[half], sums[half]) };
+        }
         add_to(totals, terms);
     }
+}
+
+/// Bytes times three, modulo 256. Left to itself the compiler makes one multiplication, which bytes do not have, of
+/// several of them.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn threefold(bytes: __m256i) -> __m256i {
+    let mut sum = _mm256_add_epi8(_mm256_add_epi8(bytes, bytes), bytes);
+    // SAFETY: the assembly is empty.
+    unsafe {
+        std::arch::asm!("/* {0} */", inout(ymm_reg) sum, options(pure, nomem, nostack, preserves_flags));
+    }
+    sum
 }
 
 /// The codes that the digits 0, 1 and 2 stand for, in each half.

@@ -173,7 +173,11 @@ fn int8_tile<K: Kernel, const C: usize>(
     let rows: [Int8Row<'_>; C] = std::array::from_fn(|column| batch.row(row + column));
     for (index, segment) in run.segments.iter().enumerate() {
         let (quads, columns) = run.quads_of(segment);
-        let sums = K::tile(quads, rows.map(|row| &row.values[columns.clone()]));
+        let mut values: [&[i8]; C] = [&[]; C];
+        for (values, row) in values.iter_mut().zip(&rows) {
+            *values = &row.values[columns.clone()];
+        }
+        let sums = K::tile(quads, values);
         for ((integers, row), totals) in sums.into_iter().zip(&rows).zip(output.iter_mut()) {
             let (bias, scale) = (row.sums[run.first + index], row.scales[segment.block]);
             let scales = &run.panel.scales[segment.group];
