@@ -11,7 +11,7 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::interleaved::{PANEL, STEP};
+use super::interleaved::{PANEL, STEP, Step};
 use super::kernel::Kernel;
 
 /// Must only be used inside a function compiled for `avx2,fma,f16c` on a machine that has them: every intrinsic below
@@ -22,8 +22,8 @@ pub(super) struct Avx2;
 type Half = [u8; STEP / 2];
 
 #[inline(always)]
-fn halves(step: &[u8; STEP]) -> [__m256i; 2] {
-    let (halves, _) = step.as_chunks();
+fn halves(step: &Step) -> [__m256i; 2] {
+    let (halves, _) = step.0.as_chunks();
     [load(&halves[0]), load(&halves[1])]
 }
 
@@ -75,7 +75,7 @@ impl Kernel for Avx2 {
     type Floats = [__m256; 2];
 
     #[inline(always)]
-    fn two_bit(codes: &[[u8; STEP]], values: &[i8]) -> [__m256i; 2] {
+    fn two_bit(codes: &[Step], values: &[i8]) -> [__m256i; 2] {
         // SAFETY: see `Avx2`.
         unsafe {
             let zero = _mm256_setzero_si256();
@@ -121,7 +121,7 @@ impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    fn base_three(codes: &[[u8; STEP]], sums: &[i16; PANEL], values: &[i8]) -> [__m256i; 2] {
+    fn base_three(codes: &[Step], sums: &[i16; PANEL], values: &[i8]) -> [__m256i; 2] {
         // SAFETY: see `Avx2`; 16 bytes are readable at each half of the sums.
         unsafe {
             let offset = _mm256_set1_epi8(-128);
@@ -163,7 +163,7 @@ impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    fn unpack_two_bit(codes: &[[u8; STEP]], quads: &mut [[u8; STEP]]) {
+    fn unpack_two_bit(codes: &[Step], quads: &mut [Step]) {
         let (quads, _) = quads.as_chunks_mut::<4>();
         for (codes, quads) in codes.iter().zip(quads) {
             let halves = halves(codes);
@@ -180,14 +180,14 @@ impl Kernel for Avx2 {
                     ]
                 };
                 for n in 0..4 {
-                    store(&mut quads[n].as_chunks_mut().0[half], unpacked[n]);
+                    store(&mut quads[n].0.as_chunks_mut().0[half], unpacked[n]);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn unpack_base_three(codes: &[[u8; STEP]], quads: &mut [[u8; STEP]]) {
+    fn unpack_base_three(codes: &[Step], quads: &mut [Step]) {
         let (quads, _) = quads.as_chunks_mut::<5>();
         for (codes, quads) in codes.iter().zip(quads) {
             let halves = halves(codes);
@@ -203,14 +203,14 @@ impl Kernel for Avx2 {
                         rest = threefold(rest);
                         _mm256_sub_epi8(_mm256_set1_epi8(1), negated)
                     };
-                    store(&mut quad.as_chunks_mut().0[half], digits);
+                    store(&mut quad.0.as_chunks_mut().0[half], digits);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn tile<const C: usize>(quads: &[[u8; STEP]], values: [&[i8]; C]) -> [[__m256i; 2]; C] {
+    fn tile<const C: usize>(quads: &[Step], values: [&[i8]; C]) -> [[__m256i; 2]; C] {
         let mut chunks: [&[[i8; 4]]; C] = [&[]; C];
         for row in 0..C {
             chunks[row] = &values[row].as_chunks::<4>().0[..quads.len()];
@@ -259,7 +259,7 @@ impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    fn floats(quads: &[[u8; STEP]], weights: &mut [[f32; PANEL]]) {
+    fn floats(quads: &[Step], weights: &mut [[f32; PANEL]]) {
         let (weights, _) = weights.as_chunks_mut::<4>();
         for (quad, weights) in quads.iter().zip(weights) {
             let halves = halves(quad);
@@ -281,9 +281,9 @@ impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    fn float_vector<const P: usize>(quads: [&[[u8; STEP]]; P], values: &[f32]) -> [[__m256; 2]; P] {
+    fn float_vector<const P: usize>(quads: [&[Step]; P], values: &[f32]) -> [[__m256; 2]; P] {
         let (values, _) = values.as_chunks::<4>();
-        let mut runs: [&[[u8; STEP]]; P] = [&[]; P];
+        let mut runs: [&[Step]; P] = [&[]; P];
         for panel in 0..P {
             runs[panel] = &quads[panel][..values.len()];
         }

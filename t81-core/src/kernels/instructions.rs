@@ -5,7 +5,7 @@ use std::fmt;
 use super::activations::{Int8Activations, Int8Row};
 #[cfg(target_arch = "x86_64")]
 use super::avx2::Avx2;
-use super::interleaved::{InterleavedMatrix, PANEL, STEP};
+use super::interleaved::{InterleavedMatrix, PANEL, Step};
 use super::kernel::{self, FloatScratch};
 use super::portable::Portable;
 
@@ -99,11 +99,11 @@ products! {
         matrix: &InterleavedMatrix, panels: std::ops::Range<usize>, row: Int8Row<'_>, output: &mut [[f32; PANEL]]
     ) = int8_vector;
     int8_panel(
-        matrix: &InterleavedMatrix, panel: usize, batch: &Int8Activations, quads: &mut Vec<[u8; STEP]>,
+        matrix: &InterleavedMatrix, panel: usize, batch: &Int8Activations, quads: &mut Vec<Step>,
         output: &mut [[f32; PANEL]]
     ) = int8_panel;
     float_vectors(
-        matrix: &InterleavedMatrix, first: usize, values: &[f32], quads: &mut [Vec<[u8; STEP]>; FLOAT_PANELS],
+        matrix: &InterleavedMatrix, first: usize, values: &[f32], quads: &mut [Vec<Step>; FLOAT_PANELS],
         output: &mut [[f32; PANEL]]
     ) = float_vector::<FLOAT_PANELS>;
     float_panel(

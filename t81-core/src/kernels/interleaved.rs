@@ -11,6 +11,11 @@ pub(super) const PANEL: usize = 16;
 /// Bytes of a step: four for each row of the panel.
 pub(super) const STEP: usize = 4 * PANEL;
 
+/// The bytes of a step, in a cache line of their own.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Step(pub(super) [u8; STEP]);
+
 /// How the codes of an [`InterleavedMatrix`] are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CodeEncoding {
@@ -43,8 +48,8 @@ pub struct InterleavedMatrix {
     columns: usize,
     encoding: CodeEncoding,
     pub(super) segments: Vec<Segment>,
-    /// `[panels, steps, 64]`.
-    codes: Vec<u8>,
+    /// `[panels, steps]`.
+    codes: Vec<Step>,
     /// `[panels, groups, 16]`.
     scales: Vec<f16>,
     /// The sums of the codes of each segment, `[panels, segments, 16]`; for base three only.
@@ -54,7 +59,7 @@ pub struct InterleavedMatrix {
 /// The parts of one panel.
 #[derive(Clone, Copy)]
 pub(super) struct Panel<'a> {
-    pub(super) codes: &'a [[u8; STEP]],
+    pub(super) codes: &'a [Step],
     pub(super) scales: &'a [[f16; PANEL]],
     pub(super) sums: &'a [[i16; PANEL]],
 }
@@ -70,12 +75,11 @@ impl InterleavedMatrix {
         let panels = rows.div_ceil(PANEL);
         let groups = matrix.scales_per_row();
 
-        let mut codes = vec![0; panels * steps * STEP];
+        let mut codes = vec![Step([0; STEP]); panels * steps];
         codes
-            .par_chunks_exact_mut(steps * STEP)
+            .par_chunks_exact_mut(steps)
             .enumerate()
             .for_each(|(panel, codes)| {
-                let (codes, _) = codes.as_chunks_mut::<STEP>();
                 for lane in 0..PANEL {
                     let row = panel * PANEL + lane;
                     let row_codes = (row < rows).then(|| matrix.row_codes(row));
@@ -134,7 +138,7 @@ impl InterleavedMatrix {
     /// Bytes of codes, scales and sums, padding included.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        self.codes.len() + 2 * (self.scales.len() + self.sums.len())
+        STEP * self.codes.len() + 2 * (self.scales.len() + self.sums.len())
     }
 
     pub(super) fn panels(&self) -> usize {
@@ -148,16 +152,15 @@ impl InterleavedMatrix {
 
     pub(super) fn panel(&self, panel: usize) -> Panel<'_> {
         let panels = self.panels();
-        let (codes, _) = self.codes.as_chunks::<STEP>();
         let (scales, _) = self.scales.as_chunks::<PANEL>();
         let (sums, _) = self.sums.as_chunks::<PANEL>();
         let (steps, groups, segments) = (
-            codes.len() / panels,
+            self.codes.len() / panels,
             scales.len() / panels,
             sums.len() / panels,
         );
         Panel {
-            codes: &codes[panel * steps..][..steps],
+            codes: &self.codes[panel * steps..][..steps],
             scales: &scales[panel * groups..][..groups],
             sums: &sums[panel * segments..][..segments],
         }
@@ -184,7 +187,7 @@ fn write_segment(
     segment: &Segment,
     lane: usize,
     encoding: CodeEncoding,
-    codes: &mut [[u8; STEP]],
+    codes: &mut [Step],
 ) {
     let step_columns = 4 * encoding.codes_per_byte();
     for (step, codes) in codes[segment.first_step..][..segment.steps]
@@ -192,7 +195,7 @@ fn write_segment(
         .enumerate()
     {
         let first = segment.columns.start + step * step_columns;
-        let bytes = &mut codes[4 * lane..][..4];
+        let bytes = &mut codes.0[4 * lane..][..4];
         let whole = first.is_multiple_of(4) && first + step_columns <= segment.columns.end;
         match (row, encoding) {
             (Some(row), CodeEncoding::TwoBit) if whole => {
@@ -263,11 +266,11 @@ mod tests {
         let panel = two_bit.panel(0);
         assert_eq!(panel.codes.len(), 3);
         // Columns 16 + {1, 5, 9, 13} hold digits 2, 0, 1, 2.
-        assert_eq!(panel.codes[1][4 + 1], 0b10_01_00_10);
-        assert_eq!(panel.codes[1][1], ZERO_CODES);
+        assert_eq!(panel.codes[1].0[4 + 1], 0b10_01_00_10);
+        assert_eq!(panel.codes[1].0[1], ZERO_CODES);
         // Columns 32 + {3, 7} hold digits 2, 0; what is beyond is filled up.
-        assert_eq!(panel.codes[2][4 + 3], 0b01_01_00_10);
-        assert_eq!(panel.codes[2][63], ZERO_CODES);
+        assert_eq!(panel.codes[2].0[4 + 3], 0b01_01_00_10);
+        assert_eq!(panel.codes[2].0[63], ZERO_CODES);
         assert_eq!(
             panel.scales[0][..3]
                 .iter()
@@ -282,7 +285,7 @@ mod tests {
         // Columns 20 + {2, 6, 10, 14, 18} hold digits 1, 2, 0, 1, 2.
         let number = (((1 * 3 + 2) * 3) * 3 + 1) * 3 + 2_u32;
         assert_eq!(
-            panel.codes[1][4 + 2],
+            panel.codes[1].0[4 + 2],
             (number * 256).div_ceil(243) as u8 ^ 0x80
         );
         assert_eq!(panel.sums[0][..2], [0, -1]);

@@ -8,7 +8,7 @@ use std::ops::Range;
 use half::f16;
 
 use super::activations::{Int8Activations, Int8Row};
-use super::interleaved::{CodeEncoding, InterleavedMatrix, PANEL, Panel, STEP};
+use super::interleaved::{CodeEncoding, InterleavedMatrix, PANEL, Panel, STEP, Step};
 use super::segments::Segment;
 
 /// Columns whose codes are unpacked together, so that they stay in the first-level cache.
@@ -28,19 +28,19 @@ pub(super) trait Kernel {
     type Floats: Copy;
 
     /// Sums of (code + 1) times value over a segment of two-bit codes.
-    fn two_bit(codes: &[[u8; STEP]], values: &[i8]) -> Self::Integers;
+    fn two_bit(codes: &[Step], values: &[i8]) -> Self::Integers;
 
     /// Sums of code times value over a segment of base-three codes, whose sums of codes are given.
-    fn base_three(codes: &[[u8; STEP]], sums: &[i16; PANEL], values: &[i8]) -> Self::Integers;
+    fn base_three(codes: &[Step], sums: &[i16; PANEL], values: &[i8]) -> Self::Integers;
 
     /// Unpacks steps of two-bit codes to four quads each.
-    fn unpack_two_bit(codes: &[[u8; STEP]], quads: &mut [[u8; STEP]]);
+    fn unpack_two_bit(codes: &[Step], quads: &mut [Step]);
 
     /// Unpacks steps of base-three codes to five quads each.
-    fn unpack_base_three(codes: &[[u8; STEP]], quads: &mut [[u8; STEP]]);
+    fn unpack_base_three(codes: &[Step], quads: &mut [Step]);
 
     /// Sums of (code + 1) times value over the quads of a segment, at most 65, for `C` rows of values.
-    fn tile<const C: usize>(quads: &[[u8; STEP]], values: [&[i8]; C]) -> [Self::Integers; C];
+    fn tile<const C: usize>(quads: &[Step], values: [&[i8]; C]) -> [Self::Integers; C];
 
     /// Adds `scale * value_scale * (integers - bias)` to the totals, each product and the sum rounded to f32.
     fn accumulate(
@@ -52,11 +52,10 @@ pub(super) trait Kernel {
     );
 
     /// Turns quads into codes as floats, sixteen for each column.
-    fn floats(quads: &[[u8; STEP]], weights: &mut [[f32; PANEL]]);
+    fn floats(quads: &[Step], weights: &mut [[f32; PANEL]]);
 
     /// Sums of code times value over the quads of a segment, column by column, for the `P` panels.
-    fn float_vector<const P: usize>(quads: [&[[u8; STEP]]; P], values: &[f32])
-    -> [Self::Floats; P];
+    fn float_vector<const P: usize>(quads: [&[Step]; P], values: &[f32]) -> [Self::Floats; P];
 
     /// The same sums over columns of floats, for `C` rows of values.
     fn float_tile<const C: usize>(
@@ -107,7 +106,7 @@ pub(super) fn int8_panel<K: Kernel>(
     matrix: &InterleavedMatrix,
     panel: usize,
     batch: &Int8Activations,
-    quads: &mut Vec<[u8; STEP]>,
+    quads: &mut Vec<Step>,
     output: &mut [[f32; PANEL]],
 ) {
     let panel = matrix.panel(panel);
@@ -145,14 +144,14 @@ struct Run<'a> {
     segments: &'a [Segment],
     /// Index of the first of them in the row.
     first: usize,
-    quads: &'a [[u8; STEP]],
+    quads: &'a [Step],
     quads_per_step: usize,
 }
 
 impl<'a> Run<'a> {
     /// The quads of a segment, and where in a padded row of activations its columns lie.
     #[inline(always)]
-    fn quads_of(self, segment: &Segment) -> (&'a [[u8; STEP]], Range<usize>) {
+    fn quads_of(self, segment: &Segment) -> (&'a [Step], Range<usize>) {
         let first = segment.first_step * self.quads_per_step;
         let count = segment.steps * self.quads_per_step;
         let begin = self.segments[0].first_step * self.quads_per_step;
@@ -194,7 +193,7 @@ fn unpack<K: Kernel>(
     panel: Panel<'_>,
     first: usize,
     most: usize,
-    quads: &mut Vec<[u8; STEP]>,
+    quads: &mut Vec<Step>,
 ) -> usize {
     let per_step = matrix.encoding().codes_per_byte();
     let mut steps = 0;
@@ -207,7 +206,7 @@ fn unpack<K: Kernel>(
         end += 1;
     }
     let codes = &panel.codes[matrix.segments[first].first_step..][..steps];
-    quads.resize(steps * per_step, [0; STEP]);
+    quads.resize(steps * per_step, Step([0; STEP]));
     match matrix.encoding() {
         CodeEncoding::TwoBit => K::unpack_two_bit(codes, quads),
         CodeEncoding::BaseThree => K::unpack_base_three(codes, quads),
@@ -221,7 +220,7 @@ pub(super) fn float_vector<K: Kernel, const P: usize>(
     matrix: &InterleavedMatrix,
     first: usize,
     values: &[f32],
-    quads: &mut [Vec<[u8; STEP]>; P],
+    quads: &mut [Vec<Step>; P],
     output: &mut [[f32; PANEL]],
 ) {
     let panels: [Panel<'_>; P] = std::array::from_fn(|panel| matrix.panel(first + panel));
@@ -242,7 +241,7 @@ pub(super) fn float_vector<K: Kernel, const P: usize>(
 /// Scratch of [`float_panel`].
 #[derive(Default)]
 pub(super) struct FloatScratch {
-    quads: Vec<[u8; STEP]>,
+    quads: Vec<Step>,
     weights: Vec<[f32; PANEL]>,
 }
 

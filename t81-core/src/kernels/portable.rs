@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::interleaved::{PANEL, STEP};
+use super::interleaved::{PANEL, Step};
 use super::kernel::Kernel;
 
 pub(super) struct Portable;
@@ -20,10 +20,10 @@ impl Kernel for Portable {
     type Floats = [f32; PANEL];
 
     #[inline(always)]
-    fn two_bit(codes: &[[u8; STEP]], values: &[i8]) -> [i32; PANEL] {
+    fn two_bit(codes: &[Step], values: &[i8]) -> [i32; PANEL] {
         let mut sums = [0; PANEL];
         for (codes, values) in codes.iter().zip(values.as_chunks::<16>().0) {
-            for (sum, bytes) in sums.iter_mut().zip(codes.as_chunks::<4>().0) {
+            for (sum, bytes) in sums.iter_mut().zip(codes.0.as_chunks::<4>().0) {
                 for n in 0..4 {
                     for (byte, value) in bytes.iter().zip(&values[4 * n..]) {
                         *sum += i32::from(byte >> (2 * n) & 3) * i32::from(*value);
@@ -35,10 +35,10 @@ impl Kernel for Portable {
     }
 
     #[inline(always)]
-    fn base_three(codes: &[[u8; STEP]], _: &[i16; PANEL], values: &[i8]) -> [i32; PANEL] {
+    fn base_three(codes: &[Step], _: &[i16; PANEL], values: &[i8]) -> [i32; PANEL] {
         let mut sums = [0; PANEL];
         for (codes, values) in codes.iter().zip(values.as_chunks::<20>().0) {
-            for (sum, bytes) in sums.iter_mut().zip(codes.as_chunks::<4>().0) {
+            for (sum, bytes) in sums.iter_mut().zip(codes.0.as_chunks::<4>().0) {
                 for n in 0..5 {
                     for (byte, value) in bytes.iter().zip(&values[4 * n..]) {
                         *sum += (i32::from(base_three_digit(*byte, n)) - 1) * i32::from(*value);
@@ -50,10 +50,10 @@ impl Kernel for Portable {
     }
 
     #[inline(always)]
-    fn unpack_two_bit(codes: &[[u8; STEP]], quads: &mut [[u8; STEP]]) {
+    fn unpack_two_bit(codes: &[Step], quads: &mut [Step]) {
         for (codes, quads) in codes.iter().zip(quads.as_chunks_mut::<4>().0) {
             for (n, quad) in quads.iter_mut().enumerate() {
-                for (unpacked, byte) in quad.iter_mut().zip(codes) {
+                for (unpacked, byte) in quad.0.iter_mut().zip(&codes.0) {
                     *unpacked = byte >> (2 * n) & 3;
                 }
             }
@@ -61,10 +61,10 @@ impl Kernel for Portable {
     }
 
     #[inline(always)]
-    fn unpack_base_three(codes: &[[u8; STEP]], quads: &mut [[u8; STEP]]) {
+    fn unpack_base_three(codes: &[Step], quads: &mut [Step]) {
         for (codes, quads) in codes.iter().zip(quads.as_chunks_mut::<5>().0) {
             for (n, quad) in quads.iter_mut().enumerate() {
-                for (unpacked, byte) in quad.iter_mut().zip(codes) {
+                for (unpacked, byte) in quad.0.iter_mut().zip(&codes.0) {
                     *unpacked = base_three_digit(*byte, n);
                 }
             }
@@ -72,11 +72,11 @@ impl Kernel for Portable {
     }
 
     #[inline(always)]
-    fn tile<const C: usize>(quads: &[[u8; STEP]], values: [&[i8]; C]) -> [[i32; PANEL]; C] {
+    fn tile<const C: usize>(quads: &[Step], values: [&[i8]; C]) -> [[i32; PANEL]; C] {
         values.map(|values| {
             let mut sums = [0; PANEL];
             for (quad, values) in quads.iter().zip(values.as_chunks::<4>().0) {
-                for (sum, codes) in sums.iter_mut().zip(quad.as_chunks::<4>().0) {
+                for (sum, codes) in sums.iter_mut().zip(quad.0.as_chunks::<4>().0) {
                     for (code, value) in codes.iter().zip(values) {
                         *sum += i32::from(*code) * i32::from(*value);
                     }
@@ -100,9 +100,9 @@ impl Kernel for Portable {
     }
 
     #[inline(always)]
-    fn floats(quads: &[[u8; STEP]], weights: &mut [[f32; PANEL]]) {
+    fn floats(quads: &[Step], weights: &mut [[f32; PANEL]]) {
         for (quad, weights) in quads.iter().zip(weights.as_chunks_mut::<4>().0) {
-            for (row, codes) in quad.as_chunks::<4>().0.iter().enumerate() {
+            for (row, codes) in quad.0.as_chunks::<4>().0.iter().enumerate() {
                 for (column, code) in codes.iter().enumerate() {
                     weights[column][row] = f32::from(*code) - 1.0;
                 }
@@ -111,15 +111,12 @@ impl Kernel for Portable {
     }
 
     #[inline(always)]
-    fn float_vector<const P: usize>(
-        quads: [&[[u8; STEP]]; P],
-        values: &[f32],
-    ) -> [[f32; PANEL]; P] {
+    fn float_vector<const P: usize>(quads: [&[Step]; P], values: &[f32]) -> [[f32; PANEL]; P] {
         quads.map(|quads| {
             let mut sums = [0.0; PANEL];
             for (quad, values) in quads.iter().zip(values.as_chunks::<4>().0) {
                 for (column, value) in values.iter().enumerate() {
-                    for (sum, codes) in sums.iter_mut().zip(quad.as_chunks::<4>().0) {
+                    for (sum, codes) in sums.iter_mut().zip(quad.0.as_chunks::<4>().0) {
                         *sum += (f32::from(codes[column]) - 1.0) * value;
                     }
                 }
