@@ -65,6 +65,13 @@ impl Int8Activations {
         activations
     }
 
+    /// Adds 128 to the values, which are bytes without sign then; the sums stay.
+    pub(super) fn raise(&mut self) {
+        for value in &mut self.values {
+            *value ^= -128;
+        }
+    }
+
     pub(super) fn row(&self, row: usize) -> Int8Row<'_> {
         Int8Row {
             values: &self.values[row * self.padded..][..self.padded],

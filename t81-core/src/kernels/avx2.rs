@@ -124,28 +124,32 @@ impl Kernel for Avx2 {
     fn base_three(codes: &[Step], sums: &[i16; PANEL], values: &[i8]) -> [__m256i; 2] {
         // SAFETY: see `Avx2`; 16 bytes are readable at each half of the sums.
         unsafe {
-            let offset = _mm256_set1_epi8(-128);
             let (upper, lower) = (_mm256_set1_epi8(42), _mm256_set1_epi8(-42));
             let mut negative = [_mm256_setzero_si256(); 2];
             for (codes, values) in codes.iter().zip(values.as_chunks::<20>().0) {
                 let (values, _) = values.as_chunks::<4>();
-                let mut raised = [offset; 5];
-                for n in 0..5 {
-                    raised[n] = _mm256_xor_si256(broadcast(&values[n]), offset);
-                }
+                let values = [
+                    broadcast(&values[0]),
+                    broadcast(&values[1]),
+                    broadcast(&values[2]),
+                    broadcast(&values[3]),
+                    broadcast(&values[4]),
+                ];
                 let codes = halves(codes);
                 for half in 0..2 {
                     let mut rest = codes[half];
-                    for value in raised {
+                    for n in 0..5 {
                         // The digit is 2 from 171 on and 0 below 86: from 43 on and below -42 with the top bit flipped,
                         // which multiplication by 3 leaves flipped.
                         let negated = _mm256_sub_epi8(
                             _mm256_cmpgt_epi8(rest, upper),
                             _mm256_cmpgt_epi8(lower, rest),
                         );
-                        let pairs = _mm256_maddubs_epi16(value, negated);
+                        let pairs = _mm256_maddubs_epi16(values[n], negated);
                         negative[half] = _mm256_add_epi16(negative[half], pairs);
-                        rest = threefold(rest);
+                        if n < 4 {
+                            rest = threefold(rest);
+                        }
                     }
                 }
             }
@@ -211,17 +215,17 @@ impl Kernel for Avx2 {
 
     #[inline(always)]
     fn tile<const C: usize>(quads: &[Step], values: [&[i8]; C]) -> [[__m256i; 2]; C] {
-        let mut chunks: [&[[i8; 4]]; C] = [&[]; C];
+        let mut rows: [*const i32; C] = [std::ptr::null(); C];
         for row in 0..C {
-            chunks[row] = &values[row].as_chunks::<4>().0[..quads.len()];
+            rows[row] = values[row][..4 * quads.len()].as_ptr().cast();
         }
-        // SAFETY: see `Avx2`.
+        // SAFETY: a row has four values for each quad; see `Avx2` for the instruction set.
         unsafe {
             let mut pairs = [[_mm256_setzero_si256(); 2]; C];
             for (index, quad) in quads.iter().enumerate() {
                 let codes = halves(quad);
                 for row in 0..C {
-                    let value = broadcast(&chunks[row][index]);
+                    let value = _mm256_set1_epi32(rows[row].add(index).read_unaligned());
                     for half in 0..2 {
                         let products = _mm256_maddubs_epi16(codes[half], value);
                         pairs[row][half] = _mm256_add_epi16(pairs[row][half], products);

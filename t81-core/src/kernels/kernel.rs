@@ -30,7 +30,8 @@ pub(super) trait Kernel {
     /// Sums of (code + 1) times value over a segment of two-bit codes.
     fn two_bit(codes: &[Step], values: &[i8]) -> Self::Integers;
 
-    /// Sums of code times value over a segment of base-three codes, whose sums of codes are given.
+    /// Sums of code times value over a segment of base-three codes, whose sums of codes are given; the values are
+    /// raised by 128, as bytes without sign.
     fn base_three(codes: &[Step], sums: &[i16; PANEL], values: &[i8]) -> Self::Integers;
 
     /// Unpacks steps of two-bit codes to four quads each.

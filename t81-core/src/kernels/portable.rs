@@ -41,7 +41,8 @@ impl Kernel for Portable {
             for (sum, bytes) in sums.iter_mut().zip(codes.0.as_chunks::<4>().0) {
                 for n in 0..5 {
                     for (byte, value) in bytes.iter().zip(&values[4 * n..]) {
-                        *sum += (i32::from(base_three_digit(*byte, n)) - 1) * i32::from(*value);
+                        let value = i32::from(*value as u8) - 128;
+                        *sum += (i32::from(base_three_digit(*byte, n)) - 1) * value;
                     }
                 }
             }

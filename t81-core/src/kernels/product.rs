@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::activations::{Int8Activations, pad_floats};
 use super::instructions::{FLOAT_PANELS, Instructions};
-use super::interleaved::{InterleavedMatrix, PANEL};
+use super::interleaved::{CodeEncoding, InterleavedMatrix, PANEL};
 use super::kernel::FloatScratch;
 use crate::matrix::MatrixError;
 
@@ -75,9 +75,12 @@ impl InterleavedMatrix {
         let (segments, step_columns) = (&self.segments, self.step_columns());
         match precision {
             ActivationPrecision::Int8 => {
-                let activations =
+                let mut activations =
                     Int8Activations::new(input, self.columns(), segments, step_columns);
                 if batch == 1 {
+                    if self.encoding() == CodeEncoding::BaseThree {
+                        activations.raise();
+                    }
                     let row = activations.row(0);
                     self.vector(output, parallel, |panels, output| {
                         instructions.int8_vector(self, panels, row, output);
