@@ -28,6 +28,8 @@
 
 mod codec;
 mod matrix;
+#[cfg(feature = "numeric")]
+pub mod numeric;
 mod quantize;
 mod settings;
 
