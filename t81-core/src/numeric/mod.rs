@@ -8,7 +8,7 @@
 //! use t81_core::numeric::BigInt;
 //!
 //! let power = BigInt::from(3).pow(48);
-//! let half: BigInt = "39883221513748937524640".parse()?;
+//! let half: BigInt = "39883221538436254931680".parse()?;
 //! assert_eq!(&half + &half + BigInt::from(1), power);
 //!
 //! let bytes = (half + BigInt::from(1)).to_bytes();

@@ -135,8 +135,7 @@ pub(super) fn parse_balanced(text: &str) -> Result<(bool, Vec<u64>), ParseNumber
             *tryte = LARGEST - *tryte;
         }
     }
-    let (mut magnitude, _) =
-        tryte::read_balanced(&trytes).expect("three trits are a tryte of at most 26");
+    let (mut magnitude, _) = tryte::read_balanced(&trytes);
     normalize(&mut magnitude);
     Ok((negative, magnitude))
 }

@@ -19,70 +19,88 @@ const POWER_12: u64 = 3_u64.pow(12);
 /// Three to the power of 24: the values of eight trytes.
 pub(super) const POWER_24: u64 = 3_u64.pow(24);
 
-/// Two trytes for each number below 27^2.
-const PAIRS: [u16; POWER_6 as usize] = {
-    let mut pairs = [0; POWER_6 as usize];
+/// Two trytes for each number below 27^2; the rest of the table spares the check of an index of ten bits.
+const PAIRS: [u16; 1024] = {
+    let mut pairs = [0; 1024];
     let mut value = 0;
-    while value < pairs.len() {
+    while value < POWER_6 as usize {
         pairs[value] = (value % 27 + (value / 27) * 256) as u16;
         value += 1;
     }
     pairs
 };
 
+/// The two trytes of a value below 3^6.
+#[inline(always)]
+fn split_two(value: u64) -> u16 {
+    PAIRS[(value & 1023) as usize]
+}
+
 /// The value of eight trytes.
 #[inline(always)]
 pub(super) fn join_eight(trytes: u64) -> u64 {
-    let pairs = (trytes & 0x00ff_00ff_00ff_00ff) + 27 * ((trytes >> 8) & 0x00ff_00ff_00ff_00ff);
-    let fours = (pairs & 0x0000_ffff_0000_ffff) + POWER_6 * ((pairs >> 16) & 0x0000_ffff_0000_ffff);
-    (fours & 0xffff_ffff) + POWER_12 * (fours >> 32)
+    // The upper of two lanes is weighed 2^8, 2^16 and 2^32 times the lower already.
+    let pairs = trytes - (256 - 27) * ((trytes >> 8) & 0x00ff_00ff_00ff_00ff);
+    let fours = pairs - ((1 << 16) - POWER_6) * ((pairs >> 16) & 0x0000_ffff_0000_ffff);
+    fours - ((1 << 32) - POWER_12) * (fours >> 32)
 }
 
 /// The eight trytes of a value below 3^24.
 #[inline(always)]
 pub(super) fn split_eight(value: u64) -> u64 {
     let four = |value: u64| {
-        u64::from(PAIRS[(value % POWER_6) as usize])
-            | u64::from(PAIRS[(value / POWER_6) as usize]) << 16
+        u64::from(split_two(value % POWER_6)) | u64::from(split_two(value / POWER_6)) << 16
     };
     four(value % POWER_12) | four(value / POWER_12) << 32
 }
 
-/// A bit for every byte above 26, in a word whose bytes are taken one by one.
-#[inline(always)]
-pub(super) fn invalid(trytes: u64) -> u64 {
-    // 27 + 101 is the first sum with a high bit; the carry of a byte above 154 only reaches bytes of a word that is
-    // invalid already.
-    (trytes | trytes.wrapping_add(0x6565_6565_6565_6565)) & 0x8080_8080_8080_8080
+/// Index of the first byte above 26.
+pub(super) fn first_invalid(bytes: &[u8]) -> Option<usize> {
+    // The largest byte is found many at a time; where it lies matters only when it is too large.
+    let largest = bytes.iter().fold(0, |largest, &byte| largest.max(byte));
+    (largest > LARGEST).then(|| bytes.iter().position(|&byte| byte > LARGEST))?
 }
 
-/// The digit of 13 trytes, and a bit set for every byte above 26.
+/// The digit of 13 trytes.
 #[inline(always)]
-fn join_digit(trytes: &[u8; DIGIT_TRYTES]) -> (u64, u64) {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m] = *trytes;
-    let low = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-    let high = u64::from_le_bytes([f, g, h, i, j, k, l, m]) >> 24;
-    let digit = join_eight(low).wrapping_add(POWER_24.wrapping_mul(join_eight(high)));
-    (digit, invalid(low) | invalid(high))
+fn join_digit(trytes: &[u8; DIGIT_TRYTES]) -> u64 {
+    let low = u64::from_le_bytes(*trytes.first_chunk().expect("13 bytes hold 8"));
+    // The last eight bytes, less the three that the first eight have already.
+    let high = u64::from_le_bytes(*trytes.last_chunk().expect("13 bytes hold 8")) >> 24;
+    join_eight(low) + POWER_24 * join_eight(high)
 }
 
-/// The 13 trytes of a digit.
+/// Writes the 13 trytes of a digit.
+///
+/// The digit becomes a binary fraction of the base, and its trytes are what multiplication by 27 or 27^2 moves before the
+/// point, the most significant first. The fraction of 64 bits has more than four values for each digit, so that one
+/// between the digit's and the next one's is found without knowing it exactly.
 #[inline(always)]
-fn split_digit(digit: u64) -> [u8; DIGIT_TRYTES] {
-    let low = split_eight(digit % POWER_24);
-    let high = split_eight(digit / POWER_24);
-    let bytes = (u128::from(high) << 64 | u128::from(low)).to_le_bytes();
-    *bytes.first_chunk().expect("16 bytes hold 13")
+fn split_digit(digit: u64, trytes: &mut [u8; DIGIT_TRYTES]) {
+    // 2^128 / 3^39 is 4.55 * 2^64. Rounding down twice loses less than two units.
+    const RECIPROCAL: u128 = u128::MAX / TERNARY as u128;
+    let part = (u128::from(digit) * (RECIPROCAL & u128::from(u64::MAX))) >> 64;
+    let mut fraction = (RECIPROCAL >> 64) as u64 * digit + part as u64 + 2;
+    let mut next = |factor: u64| {
+        let product = u128::from(fraction) * u128::from(factor);
+        fraction = product as u64;
+        (product >> 64) as u64
+    };
+    trytes[12] = next(27) as u8;
+    for index in [10, 8, 6, 4, 2, 0] {
+        [trytes[index], trytes[index + 1]] = split_two(next(POWER_6)).to_le_bytes();
+    }
 }
 
 /// Writes a magnitude's balanced trytes over `trytes`, which are [`ZERO`] before and at least 13 a digit and one more.
 pub(super) fn write_balanced(magnitude: &[u64], trytes: &mut [u8]) {
     let mut carry = 0;
-    for (&digit, trytes) in magnitude.iter().zip(trytes.chunks_exact_mut(DIGIT_TRYTES)) {
+    let (chunks, _) = trytes.as_chunks_mut();
+    for (&digit, trytes) in magnitude.iter().zip(chunks) {
         let biased = digit + TERNARY / 2 + carry;
         carry = u64::from(biased >= TERNARY);
         let biased = if carry == 1 { biased - TERNARY } else { biased };
-        trytes.copy_from_slice(&split_digit(biased));
+        split_digit(biased, trytes);
     }
     if carry == 1 {
         trytes[magnitude.len() * DIGIT_TRYTES] = ZERO + 1;
@@ -91,31 +109,43 @@ pub(super) fn write_balanced(magnitude: &[u64], trytes: &mut [u8]) {
 
 /// A magnitude's unsigned trytes, the leading zeros included.
 pub(super) fn unsigned(magnitude: &[u64]) -> impl Iterator<Item = u8> {
-    magnitude.iter().flat_map(|&digit| split_digit(digit))
+    magnitude.iter().flat_map(|&digit| {
+        let mut trytes = [0; DIGIT_TRYTES];
+        split_digit(digit, &mut trytes);
+        trytes
+    })
 }
 
-/// The number of balanced trytes: its digits with leading zeros, and whether they are to be taken less the base's power.
-///
-/// `None` when a byte is above 26.
-pub(super) fn read_balanced(trytes: &[u8]) -> Option<(Vec<u64>, bool)> {
+/// The number of balanced trytes, none above 26: its digits with leading zeros, and whether it is below zero, in which
+/// case the digits are those of its sum with a power of the base.
+pub(super) fn read_balanced(trytes: &[u8]) -> (Vec<u64>, bool) {
     let (whole, rest) = trytes.as_chunks::<DIGIT_TRYTES>();
     let mut magnitude = Vec::with_capacity(whole.len() + 1);
-    let mut wrong = 0;
     let mut borrow = 0;
-    let mut unbias = |trytes: &[u8; DIGIT_TRYTES]| {
-        let (biased, invalid) = join_digit(trytes);
-        wrong |= invalid;
-        let digit = biased.wrapping_sub(TERNARY / 2 + borrow);
-        borrow = digit >> 63;
-        digit.wrapping_add(if borrow == 1 { TERNARY } else { 0 })
-    };
-    magnitude.extend(whole.iter().map(&mut unbias));
+    magnitude.extend(whole.iter().map(|trytes| {
+        let digit;
+        (digit, borrow) = unbias(join_digit(trytes), borrow);
+        digit
+    }));
     if !rest.is_empty() {
         let mut last = [ZERO; DIGIT_TRYTES];
         last[..rest.len()].copy_from_slice(rest);
-        magnitude.push(unbias(&last));
+        let digit;
+        (digit, borrow) = unbias(join_digit(&last), borrow);
+        magnitude.push(digit);
     }
-    (wrong == 0).then_some((magnitude, borrow == 1))
+    (magnitude, borrow == 1)
+}
+
+/// Takes the bias and a borrow from a digit, and gives the next borrow.
+#[inline(always)]
+fn unbias(biased: u64, borrow: u64) -> (u64, u64) {
+    let digit = biased.wrapping_sub(TERNARY / 2 + borrow);
+    let borrow = digit >> 63;
+    (
+        digit.wrapping_add(if borrow == 1 { TERNARY } else { 0 }),
+        borrow,
+    )
 }
 
 #[cfg(test)]
@@ -147,14 +177,32 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_above_26_is_found() {
-        for position in 0..8 {
-            for byte in 0..=255_u8 {
-                let mut bytes = [26; 8];
-                bytes[position] = byte;
-                let found = invalid(u64::from_le_bytes(bytes)) != 0;
-                assert_eq!(found, byte > 26, "{byte} at {position}");
+    fn digits_split_at_every_power() {
+        let powers = (0..39).map(|power| 3_u64.pow(power));
+        let digits = powers.flat_map(|power| [power - 1, power, power + 1, TERNARY - power]);
+        for digit in digits.chain(
+            (0..10_000).map(|index: u64| index.wrapping_mul(0x9e37_79b9_7f4a_7c15) % TERNARY),
+        ) {
+            let mut trytes = [0; DIGIT_TRYTES];
+            split_digit(digit, &mut trytes);
+            let mut rest = digit;
+            for tryte in trytes {
+                assert_eq!(u64::from(tryte), rest % 27, "{digit}");
+                rest /= 27;
             }
+            assert_eq!(join_digit(&trytes), digit);
+        }
+    }
+
+    #[test]
+    fn the_first_byte_above_26_is_found() {
+        assert_eq!(first_invalid(&[26; 100]), None);
+        assert_eq!(first_invalid(&[]), None);
+        for byte in 27..=255 {
+            let mut bytes = [26; 100];
+            bytes[77] = byte;
+            bytes[99] = 255;
+            assert_eq!(first_invalid(&bytes), Some(77));
         }
     }
 
@@ -171,12 +219,11 @@ mod tests {
         ] {
             let mut trytes = vec![ZERO; magnitude.len() * DIGIT_TRYTES + 1];
             write_balanced(&magnitude, &mut trytes);
-            let (mut read, negative) = read_balanced(&trytes).unwrap();
+            let (mut read, negative) = read_balanced(&trytes);
             assert!(!negative);
             assert_eq!(read.pop(), Some(0));
             assert_eq!(read, magnitude);
         }
-        assert_eq!(read_balanced(&[27]), None);
-        assert_eq!(read_balanced(&[12]), Some((vec![TERNARY - 1], true)));
+        assert_eq!(read_balanced(&[12]), (vec![TERNARY - 1], true));
     }
 }

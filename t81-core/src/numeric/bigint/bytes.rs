@@ -65,16 +65,13 @@ impl BigInt {
         if trytes.ends_with(&[tryte::ZERO; Limb::BYTES]) {
             return Err(DecodeError::LeadingZero);
         }
-        let Some((magnitude, below_zero)) = tryte::read_balanced(trytes) else {
-            let wrong = bytes[HEADER..]
-                .iter()
-                .position(|&byte| byte > tryte::LARGEST)
-                .map_or(HEADER, |index| HEADER + index);
+        if let Some(index) = tryte::first_invalid(trytes) {
             return Err(DecodeError::InvalidTryte {
-                index: wrong,
-                value: bytes[wrong],
+                index: HEADER + index,
+                value: trytes[index],
             });
-        };
+        }
+        let (magnitude, below_zero) = tryte::read_balanced(trytes);
         if below_zero {
             return Err(DecodeError::NegativeMagnitude);
         }

@@ -55,7 +55,7 @@ impl BigInt {
             .iter()
             .flat_map(|&limb| (if negative { -limb } else { limb }).to_bytes())
             .collect();
-        let (magnitude, _) = tryte::read_balanced(&trytes).expect("a limb's trytes are at most 26");
+        let (magnitude, _) = tryte::read_balanced(&trytes);
         Self::from_parts(negative, magnitude)
     }
 }

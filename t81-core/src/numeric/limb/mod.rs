@@ -82,7 +82,7 @@ impl Limb {
     ///
     /// When a byte is above 26.
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Result<Self, DecodeError> {
-        if let Some(index) = bytes.iter().position(|&byte| byte > tryte::LARGEST) {
+        if let Some(index) = tryte::first_invalid(&bytes) {
             let value = bytes[index];
             return Err(DecodeError::InvalidTryte { index, value });
         }
