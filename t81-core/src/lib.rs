@@ -25,6 +25,8 @@
 //! assert_eq!(BlockFormat::Tq2_0.decode(&blocks, 2, 256)?.dequantize(), forward);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Feature `numeric`, on by default: the module `numeric`, exact integers over balanced ternary digits.
 
 mod codec;
 mod matrix;

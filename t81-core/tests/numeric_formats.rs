@@ -1,7 +1,7 @@
 //! Exact integers in bytes and texts: the layout, what is refused, JSON, MessagePack and FlatBuffers.
 
 use serde::{Deserialize, Serialize};
-use t81_core::numeric::{ArithmeticError, BigInt, DecodeError, Limb, ParseNumberError};
+use t81_core::numeric::{BigInt, DecodeError, Limb, ParseNumberError};
 
 #[test]
 fn bytes_are_as_the_layout_says() {
@@ -115,7 +115,7 @@ fn other_bytes_are_refused() {
     trits[47] = 2;
     assert_eq!(
         Limb::from_trits(trits),
-        Err(ArithmeticError::InvalidTrit {
+        Err(DecodeError::InvalidTrit {
             index: 47,
             value: 2
         })

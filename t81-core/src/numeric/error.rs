@@ -1,6 +1,6 @@
 //! Errors of the exact integers.
 
-/// Why bytes are no number in canonical form.
+/// Why bytes or trits are no number in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -33,6 +33,14 @@ pub enum DecodeError {
         index: usize,
         /// The byte.
         value: u8,
+    },
+    /// A trit is none of -1, 0 and 1.
+    #[error("trit {index} is {value}; a trit is -1, 0 or 1")]
+    InvalidTrit {
+        /// Index of the trit, the least significant first.
+        index: usize,
+        /// The value.
+        value: i8,
     },
     /// The most significant limb is zero.
     #[error("the most significant limb is zero")]
@@ -90,12 +98,4 @@ pub enum ArithmeticError {
     /// The modulus is zero or negative.
     #[error("a modulus is at least one")]
     NonPositiveModulus,
-    /// A trit is none of -1, 0 and 1.
-    #[error("trit {index} is {value}; a trit is -1, 0 or 1")]
-    InvalidTrit {
-        /// Index of the trit, the least significant first.
-        index: usize,
-        /// The value.
-        value: i8,
-    },
 }

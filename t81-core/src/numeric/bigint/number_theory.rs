@@ -1,7 +1,7 @@
 //! Powers, powers modulo a number, greatest common divisors.
 
 use super::super::error::ArithmeticError;
-use super::super::magnitude::{self, TERNARY};
+use super::super::magnitude;
 use super::super::tryte;
 use super::BigInt;
 
@@ -75,11 +75,9 @@ impl BigInt {
     /// The greatest common divisor, never negative; that of zero and a number is the number's absolute value.
     #[must_use]
     pub fn gcd(&self, other: &Self) -> Self {
-        let (mut left, mut right) = (self.magnitude.clone(), other.magnitude.clone());
-        while !right.is_empty() {
-            let (_, remainder) = magnitude::div_rem::<TERNARY>(&left, &right);
-            left = std::mem::replace(&mut right, remainder);
-        }
-        Self::from_parts(false, left)
+        Self::from_parts(
+            false,
+            magnitude::gcd(self.magnitude.clone(), other.magnitude.clone()),
+        )
     }
 }

@@ -4,7 +4,7 @@ mod arithmetic;
 mod text;
 
 use super::bigint::BigInt;
-use super::error::{ArithmeticError, DecodeError, IntegerRangeError};
+use super::error::{DecodeError, IntegerRangeError};
 use super::magnitude::Divisor;
 use super::tryte;
 
@@ -106,10 +106,10 @@ impl Limb {
     /// # Errors
     ///
     /// When a trit is none of -1, 0 and 1.
-    pub fn from_trits(trits: [i8; Self::TRITS]) -> Result<Self, ArithmeticError> {
+    pub fn from_trits(trits: [i8; Self::TRITS]) -> Result<Self, DecodeError> {
         if let Some(index) = trits.iter().position(|trit| !(-1..=1).contains(trit)) {
             let value = trits[index];
-            return Err(ArithmeticError::InvalidTrit { index, value });
+            return Err(DecodeError::InvalidTrit { index, value });
         }
         let value = trits
             .iter()

@@ -20,7 +20,7 @@ fn subtract_digits<const BASE: u64>(left: u64, right: u64, borrow: bool) -> (u64
     (digit, borrow)
 }
 
-/// The sum, possibly with one leading zero's worth of capacity to spare.
+/// The sum; it has no leading zeros where the summands have none.
 pub(in crate::numeric) fn add<const BASE: u64>(left: &[u64], right: &[u64]) -> Vec<u64> {
     let (long, short) = if left.len() >= right.len() {
         (left, right)

@@ -8,6 +8,7 @@ mod add;
 mod convert;
 mod divide;
 mod divisor;
+mod gcd;
 mod multiply;
 mod shift;
 
@@ -15,6 +16,7 @@ pub(super) use add::{add, add_assign, compare, subtract, subtract_assign};
 pub(super) use convert::{add_small, convert, multiply_small};
 pub(super) use divide::div_rem;
 pub(super) use divisor::Divisor;
+pub(super) use gcd::gcd;
 pub(super) use multiply::multiply;
 pub(super) use shift::{shift_left, shift_right};
 
