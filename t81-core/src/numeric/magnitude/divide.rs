@@ -86,19 +86,25 @@ fn divide_scaled<const BASE: u64>(dividend: &mut [u64], divisor: &[u64]) -> Vec<
 
 /// Subtracts `factor * subtrahend`; true when a borrow leaves the digits, which are one more than the subtrahend's.
 fn subtract_multiple<const BASE: u64>(digits: &mut [u64], subtrahend: &[u64], factor: u64) -> bool {
-    let mut carry = 0;
     let (low, high) = digits.split_at_mut(subtrahend.len());
+    // Products are divided without what carries into them, so that no division waits for the one before.
+    let (mut carry, mut borrow) = (0, 0);
     for (digit, &subtrahend) in low.iter_mut().zip(subtrahend) {
-        let product = u128::from(subtrahend) * u128::from(factor) + u128::from(carry);
-        let low;
-        (carry, low) = Radix::<BASE>::DIVISOR.div_rem(product);
-        let (difference, borrow) = digit.overflowing_sub(low);
-        *digit = difference.wrapping_add(if borrow { BASE } else { 0 });
-        carry += u64::from(borrow);
+        let product = u128::from(subtrahend) * u128::from(factor);
+        let (upper, lower) = Radix::<BASE>::DIVISOR.div_rem(product);
+        let mut difference = *digit as i64 - (lower + carry + borrow) as i64;
+        borrow = 0;
+        for _ in 0..2 {
+            let below = difference < 0;
+            difference += if below { BASE as i64 } else { 0 };
+            borrow += u64::from(below);
+        }
+        *digit = difference as u64;
+        carry = upper;
     }
-    let (difference, borrow) = high[0].overflowing_sub(carry);
-    high[0] = difference.wrapping_add(if borrow { BASE } else { 0 });
-    borrow
+    let (difference, borrowed) = high[0].overflowing_sub(carry + borrow);
+    high[0] = difference.wrapping_add(if borrowed { BASE } else { 0 });
+    borrowed
 }
 
 #[cfg(test)]
