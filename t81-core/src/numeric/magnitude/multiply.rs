@@ -3,7 +3,7 @@
 use super::add::{absolute_difference, add_assign, subtract_assign};
 use super::divisor::Radix;
 
-/// From this length of the shorter factor on Karatsuba's recursion pays; the best of 24 to 80 in measurement.
+/// From this length of the shorter factor on Karatsuba's recursion pays: 24 and 32 measured slower, 40 to 64 alike.
 pub(super) const KARATSUBA_DIGITS: usize = 56;
 
 /// The product, `left.len() + right.len()` digits (none when a factor has none).
