@@ -25,10 +25,14 @@
 //! assert_eq!(BlockFormat::Tq2_0.decode(&blocks, 2, 256)?.dequantize(), forward);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Feature `numeric`, on by default: the module `numeric`, exact integers over balanced ternary digits.
 
 mod codec;
 mod kernels;
 mod matrix;
+#[cfg(feature = "numeric")]
+pub mod numeric;
 mod quantize;
 mod settings;
 
