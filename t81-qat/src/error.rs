@@ -183,6 +183,30 @@ pub enum QatError {
         /// What the user can do.
         way_out: String,
     },
+    /// The loss is far above that of a model that guesses.
+    #[error(
+        "the loss of optimizer step {step} exploded to {loss:.1}, where a model that guesses has {guess:.1}; {way_out}"
+    )]
+    ExplodedLoss {
+        /// The optimizer step.
+        step: usize,
+        /// The loss.
+        loss: f64,
+        /// The loss of a model that gives every token the same probability.
+        guess: f64,
+        /// What the user can do.
+        way_out: String,
+    },
+    /// The loss of an evaluation is no number.
+    #[error("the evaluation after optimizer step {step} gives a loss of {loss}; {way_out}")]
+    NonFiniteEvaluation {
+        /// The optimizer step.
+        step: usize,
+        /// The loss.
+        loss: f64,
+        /// What the user can do.
+        way_out: String,
+    },
     /// An update made a weight that cannot be quantized any more.
     #[error("the weights diverged at optimizer step {step}; {way_out}")]
     Diverged {

@@ -18,6 +18,7 @@ mod load;
 mod optimizer;
 mod output;
 mod recipe;
+mod result;
 mod run;
 mod settings;
 mod source;
@@ -37,4 +38,6 @@ pub use load::from_pretrained_t81;
 pub use recipe::Recipe;
 pub use settings::RunSettings;
 pub use summary::{Baseline, Sizes, Summary};
-pub use training::{EvaluationLine, QatModel, StepLine, StepOutput, StepState, TokenBatch};
+pub use training::{
+    EvaluatedStep, EvaluationLine, QatModel, StepLine, StepOutput, StepState, TokenBatch,
+};

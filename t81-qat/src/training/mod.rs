@@ -2,14 +2,18 @@
 
 mod batch;
 mod checkpoint;
+mod early_stopping;
+mod health;
 mod learning_rate;
 mod metrics;
 mod model;
+mod optimizer_step;
 mod renderer;
 mod reporter;
 mod strategy;
 
 pub use batch::TokenBatch;
+pub use early_stopping::EvaluatedStep;
 pub use model::{QatModel, StepOutput, StepState};
 pub use reporter::{EvaluationLine, StepLine};
 
@@ -17,6 +21,7 @@ pub(crate) use batch::{EvaluationLoader, TrainLoader};
 pub(crate) use checkpoint::{
     CheckpointDirectory, MODEL, OPTIMIZER, RunState, SCHEDULER, SaveAlways,
 };
+pub(crate) use early_stopping::EarlyStopping;
 pub(crate) use learning_rate::WarmupDecay;
 pub(crate) use metrics::{Quantity, TokenMetric};
 pub(crate) use model::Teacher;
