@@ -32,8 +32,8 @@ use crate::source::Source;
 use crate::summary::Baseline;
 use crate::training::{
     Cadence, CheckpointDirectory, EarlyStopping, EvaluationLoader, MODEL, OPTIMIZER, Outcome,
-    QatModel, QatStrategy, Quantity, Reporter, RunState, SCHEDULER, SaveAlways, SilentRenderer,
-    Teacher, TokenMetric, TrainLoader, WarmupDecay, dashboard, short,
+    QatModel, QatStrategy, Quantity, Reporter, RunState, SCHEDULER, SamplePrompts, SaveAlways,
+    SilentRenderer, Teacher, TokenMetric, TrainLoader, WarmupDecay, dashboard, short,
 };
 
 /// Trains as `arguments` say.
@@ -48,6 +48,7 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
         .block_size
         .unwrap_or_else(|| source.default_block_size());
     check_block_size(block_size, &source.config)?;
+    let samples = SamplePrompts::new(&arguments.sample_prompt, arguments.sample_tokens, &source)?;
     let data = Data::load(arguments, &source, block_size)?;
     let settings = RunSettings::resolve(
         arguments,
@@ -108,7 +109,7 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
         batch_size: session.settings.per_device_train_batch_size,
     };
     let baseline = session.baseline(start, float, &decoder, &evaluation)?;
-    let (decoder, outcome, reporter) = session.learn(start, decoder, &data, evaluation)?;
+    let (decoder, outcome, reporter) = session.learn(start, decoder, &data, evaluation, samples)?;
     if let Some(error) = outcome.error {
         return Err(error);
     }
@@ -231,6 +232,7 @@ impl Session<'_> {
         decoder: Decoder,
         data: &Data,
         evaluation: EvaluationLoader,
+        samples: SamplePrompts,
     ) -> Result<(Decoder, Outcome, Reporter), QatError> {
         let settings = &self.settings;
         let rates = settings.learning_rates();
@@ -285,6 +287,7 @@ impl Session<'_> {
             ternary: self.ternary.clone(),
             report: self.report.clone(),
             evaluation: evaluation.clone(),
+            samples,
             checkpoints: self.checkpoints.clone(),
             early_stopping: EarlyStopping {
                 patience: self.arguments.early_stopping_patience,

@@ -96,6 +96,31 @@ fn a_run_without_improvement_ends_and_its_patience_outlives_it() {
 }
 
 #[test]
+fn steps_that_a_kill_lost_are_repeated_bit_for_bit() {
+    let (_scratch, run) = scratch();
+    let random = || {
+        let mut command = short_run(&run, 6);
+        command
+            .args(["--ternary-stochastic-rounding", "--save-steps", "3"])
+            .args(["--gradient-accumulation-steps", "2"]);
+        command
+    };
+    succeed(&mut random());
+    let whole = metrics(&run);
+    let weights = || fs::read(run.join("t81/model.safetensors")).unwrap();
+    let result = weights();
+    fs::remove_dir_all(run.join("checkpoints/step-00000006")).unwrap();
+    // What a kill in the middle of a save leaves.
+    fs::create_dir(run.join("checkpoints/step-00000006.partial")).unwrap();
+    succeed(random().arg("--resume"));
+    let losses =
+        |lines: &[Value]| -> Vec<Value> { lines.iter().map(|line| line["loss"].clone()).collect() };
+    assert_eq!(losses(&metrics(&run)), losses(&whole));
+    assert!(weights() == result);
+    assert_eq!(checkpoints(&run), [3, 6]);
+}
+
+#[test]
 fn a_loss_that_explodes_ends_the_run() {
     let (_scratch, run) = scratch();
     let said = fail(
@@ -130,6 +155,11 @@ fn a_full_disk_costs_no_checkpoint() {
     };
     let said = fail(&mut resumed("10240"));
     assert!(said.contains("optimizer.bpk"), "{said}");
+    assert!(
+        said.contains("make room and go on with --resume from")
+            && said.trim_end().ends_with("step-00000004"),
+        "{said}"
+    );
     assert_eq!(checkpoints(&run), [4]);
     assert!(!run.join("t81").exists());
 

@@ -2,6 +2,7 @@
 
 mod choices;
 mod evaluate;
+mod generate;
 mod train;
 mod values;
 
@@ -9,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 pub use choices::{ComputeType, GranularityChoice, LearningRateType, TextRows, WarmupType};
 pub use evaluate::EvaluateArguments;
+pub use generate::GenerateArguments;
 pub use train::TrainArguments;
 
 /// Trains a language model with ternary weights and writes what was trained, bit for bit.
@@ -27,7 +29,9 @@ pub use train::TrainArguments;
         Go on after Ctrl-C:\n    \
         t81-qat tiny --dataset-name stories --output-dir ternary-stories --resume\n  \
         Perplexity of the result:\n    \
-        t81-qat evaluate ternary-stories --text held-out.txt"
+        t81-qat evaluate ternary-stories --text held-out.txt\n  \
+        What it has to say:\n    \
+        t81-qat generate ternary-stories --prompt \"Tom went to\""
 )]
 pub struct Cli {
     /// What to do instead of training.
@@ -43,6 +47,8 @@ pub struct Cli {
 pub enum Command {
     /// Perplexity of a t81 directory on a text, in the way of llama-perplexity.
     Evaluate(EvaluateArguments),
+    /// The text with which a model continues a prompt.
+    Generate(GenerateArguments),
 }
 
 #[cfg(test)]

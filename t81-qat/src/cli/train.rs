@@ -191,6 +191,12 @@ pub struct TrainArguments {
     /// Optimizer steps between two evaluations [default: a tenth of the steps, at least 50].
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = positive)]
     pub eval_steps: Option<usize>,
+    /// Text that each evaluation continues, most probable token by most probable token; may be given several times.
+    #[arg(long, value_name = "TEXT", help_heading = "Training")]
+    pub sample_prompt: Vec<String>,
+    /// Tokens to continue each --sample-prompt by at most.
+    #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 32, value_parser = positive)]
+    pub sample_tokens: usize,
     /// Optimizer steps between two checkpoints [default: a tenth of the steps, at least 50].
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = positive)]
     pub save_steps: Option<usize>,

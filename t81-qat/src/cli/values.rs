@@ -45,6 +45,21 @@ pub(super) fn fraction(text: &str) -> Result<f32, String> {
     }
 }
 
+pub(super) fn non_negative_float(text: &str) -> Result<f32, String> {
+    non_negative_number(text).map(|value| value as f32)
+}
+
+pub(super) fn positive_float(text: &str) -> Result<f32, String> {
+    positive_number(text).map(|value| value as f32)
+}
+
+pub(super) fn positive_fraction(text: &str) -> Result<f32, String> {
+    fraction(text).and_then(|value| match value {
+        0.0 => Err("must be above 0".to_string()),
+        value => Ok(value),
+    })
+}
+
 pub(super) fn granularity(text: &str) -> Result<GranularityChoice, String> {
     if text == "auto" {
         return Ok(GranularityChoice(None));

@@ -9,14 +9,13 @@ use crate::error::QatError;
 /// A loss this many times that of a model that guesses (`ln(vocabulary)`) is an explosion: no warm-up reaches it.
 const EXPLOSION: f64 = 10.0;
 
-/// Judges the state of a run at a step.
-pub(super) struct Health<'a> {
+/// Judges the state of a run at a step. What to do about an error is for [`way_out`] to say, once all checkpoints are on disk.
+pub(super) struct Health {
     pub(super) step: usize,
     pub(super) vocabulary: usize,
-    pub(super) checkpoints: &'a CheckpointDirectory,
 }
 
-impl Health<'_> {
+impl Health {
     /// Mean loss of a step in nats, if it is one of a model that still learns.
     pub(super) fn loss(&self, output: &StepOutput) -> Result<f64, QatError> {
         let likelihood = output.negative_log_likelihood.clone();
@@ -26,7 +25,7 @@ impl Health<'_> {
             return Err(QatError::NonFiniteLoss {
                 step: self.step,
                 loss,
-                way_out: self.way_out(),
+                way_out: String::new(),
             });
         }
         let guess = (self.vocabulary.max(2) as f64).ln();
@@ -35,7 +34,7 @@ impl Health<'_> {
                 step: self.step,
                 loss,
                 guess,
-                way_out: self.way_out(),
+                way_out: String::new(),
             });
         }
         Ok(loss)
@@ -49,7 +48,7 @@ impl Health<'_> {
         Err(QatError::NonFiniteEvaluation {
             step: self.step,
             loss,
-            way_out: self.way_out(),
+            way_out: String::new(),
         })
     }
 
@@ -70,20 +69,20 @@ impl Health<'_> {
             })
             .map_err(|source| QatError::Diverged {
                 step: self.step,
-                way_out: self.way_out(),
+                way_out: String::new(),
                 source,
             })?;
         Ok(zeros / weights.max(1) as f64)
     }
+}
 
-    /// What to do about a run that diverged.
-    fn way_out(&self) -> String {
-        match self.checkpoints.steps().last() {
-            Some(&step) => format!(
-                "the last good checkpoint is {}; start again with a smaller --learning-rate",
-                self.checkpoints.folder(step).display()
-            ),
-            None => "start again with a smaller --learning-rate".to_string(),
-        }
+/// What to do about a run that diverged, whose checkpoints are all on disk.
+pub(super) fn way_out(checkpoints: &CheckpointDirectory) -> String {
+    match checkpoints.steps().last() {
+        Some(&step) => format!(
+            "the last good checkpoint is {}; start again with a smaller --learning-rate",
+            checkpoints.folder(step).display()
+        ),
+        None => "start again with a smaller --learning-rate".to_string(),
     }
 }

@@ -15,17 +15,18 @@ use burn::train::metric::store::EventStoreClient;
 use burn::train::{
     EventProcessorTraining, Interrupter, Learner, LearnerEvent, LearningCheckpointer,
     SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents,
-    TrainingItem, ValidLoader,
+    TrainingError, TrainingItem, ValidLoader,
 };
 use t81_burn::{Ternary, TernaryReport};
 
 use super::batch::{EvaluationLoader, TokenBatch};
 use super::checkpoint::{CheckpointDirectory, RunState};
 use super::early_stopping::{EarlyStopping, EvaluatedStep};
-use super::health::Health;
+use super::health::{Health, way_out};
 use super::model::{QatModel, StepOutput, StepState};
 use super::optimizer_step::optimizer_step;
 use super::reporter::{EvaluationLine, Reporter, StepLine};
+use super::samples::SamplePrompts;
 use crate::device::is_cpu;
 use crate::error::QatError;
 use crate::evaluation;
@@ -64,6 +65,7 @@ pub(crate) struct QatStrategy {
     pub(crate) ternary: Ternary,
     pub(crate) report: TernaryReport,
     pub(crate) evaluation: EvaluationLoader,
+    pub(crate) samples: SamplePrompts,
     pub(crate) checkpoints: CheckpointDirectory,
     pub(crate) early_stopping: EarlyStopping,
     /// Whether an evaluation that is the best so far is worth a checkpoint of its own.
@@ -81,6 +83,21 @@ impl QatStrategy {
     /// Whether the weights lie in the processor's memory.
     fn reads_weights_freely(&self) -> bool {
         is_cpu(&self.devices[0].clone().inner())
+    }
+
+    /// What an error of the learner means, once all checkpoints are on disk.
+    fn stopped_by(&self, error: &TrainingError, step: usize) -> QatError {
+        let kept = self.checkpoints.steps().last().copied();
+        match (error, kept) {
+            (TrainingError::Checkpoint(error), Some(kept)) => QatError::Save {
+                message: error.to_string(),
+                kept: self.checkpoints.folder(kept),
+            },
+            _ => QatError::Training {
+                step,
+                message: error.to_string(),
+            },
+        }
     }
 
     /// The devices without autodiff.
@@ -121,15 +138,12 @@ impl SupervisedLearningStrategy<QatModel> for QatStrategy {
             outcome.state = run.state;
             outcome.interrupted = run.interrupted;
             outcome.stopped_early = run.is_in_vain() && run.state.step < self.cadence.total_steps;
-            outcome.error = result.err().or_else(|| {
-                components
-                    .interrupter
-                    .error()
-                    .map(|error| QatError::Training {
-                        step: run.state.step,
-                        message: error.to_string(),
-                    })
-            });
+            let diverged = |error: QatError| error.with_way_out(way_out(&self.checkpoints));
+            let stopped = components.interrupter.error();
+            outcome.error = result
+                .err()
+                .map(diverged)
+                .or_else(|| stopped.map(|error| self.stopped_by(&error, run.state.step)));
         }
         (run.learner.model(), run.events)
     }
@@ -242,11 +256,10 @@ impl Run<'_> {
     }
 
     /// Judges the run as it is now.
-    fn health(&self) -> Health<'_> {
+    fn health(&self) -> Health {
         Health {
             step: self.state.step,
             vocabulary: self.strategy.vocabulary,
-            checkpoints: &self.strategy.checkpoints,
         }
     }
 
@@ -297,12 +310,27 @@ impl Run<'_> {
             eval_tokens: mean.tokens,
         };
         self.with_reporter(|reporter| reporter.evaluation(&line))?;
+        self.write_samples(model)?;
         let evaluated = EvaluatedStep {
             step: self.state.step,
             loss: self.health().evaluation_loss(mean.loss)?,
         };
         let history = &mut self.state.evaluations;
         Ok(history.add(evaluated, &strategy.early_stopping))
+    }
+
+    /// Lets `model` continue the prompts, if there are any, by weights that are quantized once.
+    fn write_samples(&self, model: QatModel) -> Result<(), QatError> {
+        let samples = &self.strategy.samples;
+        if samples.is_empty() {
+            return Ok(());
+        }
+        let device = self.strategy.devices[0].clone().inner();
+        let decoder = model.decoder.materialize();
+        for line in samples.write(self.state.step, &decoder, &device)? {
+            self.with_reporter(|reporter| reporter.sample(&line))?;
+        }
+        Ok(())
     }
 
     fn save(&mut self) {
