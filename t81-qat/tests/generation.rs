@@ -97,6 +97,11 @@ fn a_float_checkpoint_writes_and_stops_at_the_end_of_its_text_or_context() {
         "{statistics}"
     );
 
+    let text = succeed(&mut generate(&checkpoint, "- Tom", &[]));
+    assert!(text.starts_with("- Tom"), "{text}");
+    let statistics = first(&["--top-p", "0.9"]);
+    assert!(statistics.contains("note: --top-p"), "{statistics}");
+
     let long = "Tom went to the garden. ".repeat(200);
     let said = fail(&mut generate(&checkpoint, &long, &[]));
     assert!(said.contains("exceed the context of 512"), "{said}");

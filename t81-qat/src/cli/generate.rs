@@ -12,7 +12,7 @@ pub struct GenerateArguments {
     #[arg(value_name = "DIR")]
     pub model: String,
     /// Text to continue; may be empty.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: String,
     /// Branch, tag or commit of a model of the Hugging Face Hub [default: main].
     #[arg(long, value_name = "REVISION")]

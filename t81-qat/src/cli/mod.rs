@@ -108,6 +108,38 @@ mod tests {
     }
 
     #[test]
+    fn a_word_chooses_what_else_to_do_and_any_other_is_a_model() {
+        let cli = Cli::parse_from(["t81-qat", "generate", "DIR", "--prompt", "-1, "]);
+        let Some(Command::Generate(generate)) = cli.command else {
+            panic!("{cli:?}")
+        };
+        assert_eq!(
+            (generate.model.as_str(), generate.prompt.as_str()),
+            ("DIR", "-1, ")
+        );
+        assert!(generate.stop_at_eos && generate.temperature == 0.0);
+        let line = [
+            "t81-qat",
+            "./generate",
+            "--dataset-name",
+            "stories",
+            "--output-dir",
+            "x",
+        ];
+        let cli = Cli::parse_from(line);
+        assert!(cli.command.is_none());
+        assert_eq!(cli.train.unwrap().model, "./generate");
+        let lines = ["--stop-at-eos=false", "--stop-at-eos"].map(|flag| {
+            let line = ["t81-qat", "generate", flag, "DIR", "--prompt", ""];
+            match Cli::parse_from(line).command {
+                Some(Command::Generate(generate)) => generate.stop_at_eos,
+                other => panic!("{other:?}"),
+            }
+        });
+        assert_eq!(lines, [false, true]);
+    }
+
+    #[test]
     fn values_out_of_range_are_refused() {
         for flags in [
             ["--ternary-threshold", "1.5"],

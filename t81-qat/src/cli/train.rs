@@ -192,7 +192,12 @@ pub struct TrainArguments {
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = positive)]
     pub eval_steps: Option<usize>,
     /// Text that each evaluation continues, most probable token by most probable token; may be given several times.
-    #[arg(long, value_name = "TEXT", help_heading = "Training")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        help_heading = "Training",
+        allow_hyphen_values = true
+    )]
     pub sample_prompt: Vec<String>,
     /// Tokens to continue each --sample-prompt by at most.
     #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 32, value_parser = positive)]

@@ -32,6 +32,9 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<Run, QatError> {
         seed: arguments.seed,
     });
 
+    if arguments.temperature == 0.0 && arguments.top_p < 1.0 {
+        eprintln!("note: --top-p draws nothing at --temperature 0; pass a temperature such as 0.8");
+    }
     let mut output = std::io::stdout().lock();
     let mut text = TextStream::new(&model.tokenizer, &prompt);
     let mut listens = !say(&mut output, &arguments.prompt)?.is_break();
