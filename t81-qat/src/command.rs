@@ -3,6 +3,7 @@
 use crate::cli::{Cli, Command};
 use crate::error::QatError;
 use crate::evaluate;
+use crate::generate;
 use crate::run;
 
 /// How a command ended.
@@ -22,6 +23,7 @@ pub enum Run {
 pub fn run_command(cli: Cli) -> Result<Run, QatError> {
     match (cli.command, cli.train) {
         (Some(Command::Evaluate(arguments)), _) => evaluate::run(&arguments),
+        (Some(Command::Generate(arguments)), _) => generate::run(&arguments),
         (None, Some(arguments)) => run::train(&arguments),
         (None, None) => Ok(Run::Finished),
     }

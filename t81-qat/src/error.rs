@@ -183,6 +183,30 @@ pub enum QatError {
         /// What the user can do.
         way_out: String,
     },
+    /// The loss is far above that of a model that guesses.
+    #[error(
+        "the loss of optimizer step {step} exploded to {loss:.1}, where a model that guesses has {guess:.1}; {way_out}"
+    )]
+    ExplodedLoss {
+        /// The optimizer step.
+        step: usize,
+        /// The loss.
+        loss: f64,
+        /// The loss of a model that gives every token the same probability.
+        guess: f64,
+        /// What the user can do.
+        way_out: String,
+    },
+    /// The loss of an evaluation is no number.
+    #[error("the evaluation after optimizer step {step} gives a loss of {loss}; {way_out}")]
+    NonFiniteEvaluation {
+        /// The optimizer step.
+        step: usize,
+        /// The loss.
+        loss: f64,
+        /// What the user can do.
+        way_out: String,
+    },
     /// An update made a weight that cannot be quantized any more.
     #[error("the weights diverged at optimizer step {step}; {way_out}")]
     Diverged {
@@ -192,6 +216,17 @@ pub enum QatError {
         way_out: String,
         /// Which weight, and why.
         source: t81_burn::QuantizeWeightError,
+    },
+    /// A checkpoint could not be written.
+    #[error(
+        "the checkpoint was not saved: {message}; make room and go on with --resume from {}",
+        kept.display()
+    )]
+    Save {
+        /// Which file, and why.
+        message: String,
+        /// The newest complete checkpoint.
+        kept: PathBuf,
     },
     /// Burn's learner stopped on an error.
     #[error("training stopped at optimizer step {step}: {message}")]
@@ -207,12 +242,64 @@ pub enum QatError {
         /// What happened.
         message: String,
     },
+    /// The prompt, or what was generated, does not fit the model.
+    #[error("cannot continue the prompt")]
+    Prompt(#[source] t81_burn::models::CacheError),
+    /// There is nothing to continue, and the model has no token to begin a text with.
+    #[error("--prompt is empty and the model names no token to begin with; pass a text")]
+    EmptyPrompt,
+    /// A prompt of the samples fills the context.
+    #[error(
+        "--sample-prompt: one has {tokens} tokens, the model's context {context_length}; pass a shorter one"
+    )]
+    SamplePrompt {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Tokens of the context.
+        context_length: usize,
+    },
+    /// A preset, whose weights are random, is asked to write.
+    #[error(
+        "`{preset}` is a fresh model and has nothing to say; pass a directory or an id of the Hub"
+    )]
+    FreshGeneration {
+        /// The preset.
+        preset: String,
+    },
+    /// The model's logits are no numbers.
+    #[error(
+        "the model gives no number for the token at position {position}; its weights are damaged"
+    )]
+    NonFiniteLogits {
+        /// The position.
+        position: usize,
+    },
+    /// The tokenizer failed.
+    #[error("the tokenizer cannot {action} the text: {message}")]
+    Tokenizer {
+        /// What was tried, as in "encode".
+        action: &'static str,
+        /// Why it failed.
+        message: String,
+    },
     /// The GGUF could not be written.
     #[error(transparent)]
     Gguf(#[from] t81_gguf::GgufError),
 }
 
 impl QatError {
+    /// Says what to do about a run that diverged; another error stays as it is.
+    pub(crate) fn with_way_out(mut self, text: String) -> Self {
+        if let Self::NonFiniteLoss { way_out, .. }
+        | Self::ExplodedLoss { way_out, .. }
+        | Self::NonFiniteEvaluation { way_out, .. }
+        | Self::Diverged { way_out, .. } = &mut self
+        {
+            *way_out = text;
+        }
+        self
+    }
+
     /// Attaches what was tried and where to an I/O error.
     pub(crate) fn file(
         action: &'static str,

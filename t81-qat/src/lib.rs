@@ -13,11 +13,13 @@ mod error;
 mod evaluate;
 mod evaluation;
 mod export;
+mod generate;
 mod interrupt;
 mod load;
 mod optimizer;
 mod output;
 mod recipe;
+mod result;
 mod run;
 mod settings;
 mod source;
@@ -25,16 +27,20 @@ mod summary;
 mod training;
 
 pub use cli::{
-    Cli, Command, ComputeType, EvaluateArguments, GranularityChoice, LearningRateType, TextRows,
-    TrainArguments, WarmupType,
+    Cli, Command, ComputeType, EvaluateArguments, GenerateArguments, GranularityChoice,
+    LearningRateType, TextRows, TrainArguments, WarmupType,
 };
 pub use command::{Run, run_command};
 pub use device::DeviceChoice;
 pub use error::QatError;
 pub use evaluation::Evaluation;
+pub use generate::Sampling;
 pub use interrupt::{INTERRUPTED, interrupt_flag};
 pub use load::from_pretrained_t81;
 pub use recipe::Recipe;
 pub use settings::RunSettings;
 pub use summary::{Baseline, Sizes, Summary};
-pub use training::{EvaluationLine, QatModel, StepLine, StepOutput, StepState, TokenBatch};
+pub use training::{
+    EvaluatedStep, EvaluationLine, QatModel, SampleLine, StepLine, StepOutput, StepState,
+    TokenBatch,
+};

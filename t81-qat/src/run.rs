@@ -15,8 +15,6 @@ use burn::train::metric::LearningRateMetric;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use t81_burn::models::Decoder;
 use t81_burn::{Ternary, TernaryReport, TernaryScheduler};
-use t81_gguf::ExportOptions;
-use t81_hub::T81Directory;
 
 use crate::architecture::check_block_size;
 use crate::cli::TrainArguments;
@@ -25,18 +23,17 @@ use crate::data::Data;
 use crate::device::{self, workers};
 use crate::error::QatError;
 use crate::evaluation::evaluate;
-use crate::export::write_t81_directory;
 use crate::interrupt::interrupt_flag;
 use crate::optimizer::{embedding_parameters, optimizer};
 use crate::output::OutputDirectory;
 use crate::recipe::Recipe;
 use crate::settings::RunSettings;
 use crate::source::Source;
-use crate::summary::{Baseline, Sizes, Summary};
+use crate::summary::Baseline;
 use crate::training::{
-    Cadence, CheckpointDirectory, EvaluationLoader, MODEL, OPTIMIZER, Outcome, QatModel,
-    QatStrategy, Quantity, Reporter, RunState, SCHEDULER, SaveAlways, SilentRenderer, Teacher,
-    TokenMetric, TrainLoader, WarmupDecay, dashboard, short,
+    Cadence, CheckpointDirectory, EarlyStopping, EvaluationLoader, MODEL, OPTIMIZER, Outcome,
+    QatModel, QatStrategy, Quantity, Reporter, RunState, SCHEDULER, SamplePrompts, SaveAlways,
+    SilentRenderer, Teacher, TokenMetric, TrainLoader, WarmupDecay, dashboard, short,
 };
 
 /// Trains as `arguments` say.
@@ -51,6 +48,7 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
         .block_size
         .unwrap_or_else(|| source.default_block_size());
     check_block_size(block_size, &source.config)?;
+    let samples = SamplePrompts::new(&arguments.sample_prompt, arguments.sample_tokens, &source)?;
     let data = Data::load(arguments, &source, block_size)?;
     let settings = RunSettings::resolve(
         arguments,
@@ -111,7 +109,7 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
         batch_size: session.settings.per_device_train_batch_size,
     };
     let baseline = session.baseline(start, float, &decoder, &evaluation)?;
-    let (decoder, outcome, reporter) = session.learn(start, decoder, &data, evaluation)?;
+    let (decoder, outcome, reporter) = session.learn(start, decoder, &data, evaluation, samples)?;
     if let Some(error) = outcome.error {
         return Err(error);
     }
@@ -122,20 +120,29 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
         );
         return Ok(Run::Interrupted);
     }
-    session.finish(baseline, &decoder, outcome.state, &reporter)?;
+    if outcome.stopped_early {
+        println!(
+            "Stopped early after step {} of {}: {} evaluations without an improvement.",
+            outcome.state.step,
+            session.settings.total_steps,
+            outcome.state.evaluations.without_improvement
+        );
+    }
+    session.finish(baseline, decoder, &outcome, &reporter)?;
     Ok(Run::Finished)
 }
 
-struct Session<'a> {
-    arguments: &'a TrainArguments,
-    output: OutputDirectory,
-    source: Source,
-    settings: RunSettings,
-    checkpoints: CheckpointDirectory,
-    devices: Vec<Device>,
-    dtype: Option<DType>,
-    ternary: Ternary,
-    report: TernaryReport,
+/// A run and all that it works with.
+pub(crate) struct Session<'a> {
+    pub(crate) arguments: &'a TrainArguments,
+    pub(crate) output: OutputDirectory,
+    pub(crate) source: Source,
+    pub(crate) settings: RunSettings,
+    pub(crate) checkpoints: CheckpointDirectory,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) dtype: Option<DType>,
+    pub(crate) ternary: Ternary,
+    pub(crate) report: TernaryReport,
 }
 
 impl Session<'_> {
@@ -225,6 +232,7 @@ impl Session<'_> {
         decoder: Decoder,
         data: &Data,
         evaluation: EvaluationLoader,
+        samples: SamplePrompts,
     ) -> Result<(Decoder, Outcome, Reporter), QatError> {
         let settings = &self.settings;
         let rates = settings.learning_rates();
@@ -279,7 +287,15 @@ impl Session<'_> {
             ternary: self.ternary.clone(),
             report: self.report.clone(),
             evaluation: evaluation.clone(),
+            samples,
             checkpoints: self.checkpoints.clone(),
+            early_stopping: EarlyStopping {
+                patience: self.arguments.early_stopping_patience,
+                threshold: self.arguments.early_stopping_threshold,
+                first_step: settings.warmed_up_step(),
+            },
+            keeps_every_best: self.arguments.load_best_model_at_end,
+            vocabulary: self.source.config.vocab_size(),
             interrupt: interrupt_flag(),
             shows_metrics: dashboard.is_some(),
             reporter: Mutex::new(reporter),
@@ -331,7 +347,7 @@ impl Session<'_> {
     }
 
     /// `model` with the weights of the checkpoint at `step`.
-    fn restore_model(&self, step: usize, model: QatModel) -> Result<QatModel, QatError> {
+    pub(crate) fn restore_model(&self, step: usize, model: QatModel) -> Result<QatModel, QatError> {
         let path = self.checkpoints.part(step, MODEL);
         ModuleRecord::load(&path)
             .and_then(|record| model.try_load_record(record))
@@ -358,79 +374,9 @@ impl Session<'_> {
         }
         Ok(())
     }
-
-    /// Writes the t81 directory, the GGUF and the summary.
-    fn finish(
-        &self,
-        before: Baseline,
-        decoder: &Decoder,
-        state: RunState,
-        reporter: &Reporter,
-    ) -> Result<(), QatError> {
-        let Some(last) = reporter.evaluations().last() else {
-            return Err(QatError::Training {
-                step: state.step,
-                message: "the run ended without an evaluation".to_string(),
-            });
-        };
-        let training = serde_json::json!({
-            "steps": state.step,
-            "tokens": state.tokens,
-            "eval_loss": last.eval_loss,
-            "settings": self.settings,
-        });
-        let t81 = write_t81_directory(
-            &self.output.t81(),
-            decoder,
-            &self.ternary,
-            &self.report,
-            &self.source,
-            training,
-        )?;
-        let directory = T81Directory::open(&t81)?;
-        let statistics = &directory.metadata().statistics;
-        let mut summary = Summary {
-            tool_version: env!("CARGO_PKG_VERSION").to_string(),
-            before,
-            perplexity: last.eval_loss.exp(),
-            loss: last.eval_loss,
-            eval_tokens: last.eval_tokens,
-            sparsity: statistics.sparsity,
-            ternary_weights: self.report.ternary_weights(),
-            float_parameters: self.report.kept_weights(),
-            bits_per_ternary_weight: statistics.bits_per_weight,
-            bytes: Sizes {
-                float32: 4 * decoder.num_params() as u64,
-                t81: statistics.stored_bytes,
-                gguf: None,
-            },
-            steps: state.step,
-            tokens: state.tokens,
-            seconds: state.seconds,
-            settings: self.settings.clone(),
-        };
-        let kind = match self.report.ternary.is_empty() {
-            true => "float",
-            false => "ternary",
-        };
-        println!("{}: the {kind} model", t81.display());
-        if let Some(gguf) = &self.arguments.output_gguf {
-            let options = ExportOptions {
-                quant: self.arguments.gguf_quant,
-                overwrite: self.arguments.overwrite || self.arguments.resume,
-                ..ExportOptions::default()
-            };
-            let export = t81_gguf::export_t81(&directory, gguf, &options)?;
-            println!("{export}");
-            summary.bytes.gguf = fs::metadata(gguf).ok().map(|file| file.len());
-        }
-        self.output.write_json("summary.json", &summary)?;
-        println!("{summary}");
-        Ok(())
-    }
 }
 
-fn damaged(path: &Path, error: &dyn std::fmt::Display) -> QatError {
+pub(crate) fn damaged(path: &Path, error: &dyn std::fmt::Display) -> QatError {
     QatError::Damaged {
         path: path.to_path_buf(),
         message: error.to_string(),

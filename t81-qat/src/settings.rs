@@ -190,6 +190,18 @@ impl RunSettings {
         }
     }
 
+    /// First optimizer step after the warm-ups of threshold and blend.
+    pub(crate) fn warmed_up_step(&self) -> usize {
+        if self.recipe == Recipe::Float {
+            return 0;
+        }
+        let length = |ramp: &Ramp| match ramp.shape {
+            RampShape::Constant => 0,
+            RampShape::Linear | RampShape::Cosine => ramp.steps,
+        };
+        length(&self.schedule.threshold).max(length(&self.schedule.blend))
+    }
+
     /// Which weights become ternary.
     pub(crate) fn selection(&self) -> Result<Selection, QatError> {
         let mut selection = Selection::default();

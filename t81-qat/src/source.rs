@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use t81_burn::models::llama::LlamaConfig;
 use t81_burn::models::{Decoder, DecoderConfig};
 use t81_datasets::{load_tokenizer, save_tokenizer, story_tokenizer};
-use t81_hub::{COMPANION_FILES, Checkpoint, ResolveOptions, TOKENIZER_FILES};
+use t81_hub::{COMPANION_FILES, Checkpoint, ModelConfig, ResolveOptions, TOKENIZER_FILES};
 use tokenizers::Tokenizer;
 
 use crate::architecture::decoder_config;
 use crate::error::QatError;
+use crate::generate::TextBounds;
 
 /// A fresh model of the llama architecture whose rows divide by 256, so that every ternary format holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +135,16 @@ impl Source {
         match self.preset {
             Some(preset) => preset.block_size(),
             None => self.config.context_length().min(512),
+        }
+    }
+
+    /// Tokens that begin and end a text.
+    pub(crate) fn text_bounds(&self) -> Result<TextBounds, QatError> {
+        match &self.checkpoint {
+            Some(checkpoint) => TextBounds::read(checkpoint.directory(), checkpoint.config()),
+            None => Ok(TextBounds::of(&ModelConfig::from_json(
+                self.config_json.clone(),
+            )?)),
         }
     }
 

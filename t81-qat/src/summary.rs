@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::RunSettings;
-use crate::training::{duration, short};
+use crate::training::{EvaluatedStep, duration, short};
 
 /// Perplexities on the evaluation blocks before the first update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,12 @@ pub struct Summary {
     pub loss: f64,
     /// Targets of the evaluation.
     pub eval_tokens: usize,
+    /// Optimizer step whose weights are the result; before the last one if the best model was loaded.
+    pub result_step: usize,
+    /// The evaluation with the lowest loss.
+    pub best: Option<EvaluatedStep>,
+    /// Whether the run ended because evaluations stopped getting better.
+    pub stopped_early: bool,
     /// Share of zeros among the ternary codes.
     pub sparsity: f64,
     /// Ternary weights.
@@ -82,6 +88,21 @@ impl fmt::Display for Summary {
             self.tokens,
             duration(self.seconds),
         )?;
+        if let Some(best) = self.best
+            && (best.step != self.steps || self.result_step != self.steps)
+        {
+            writeln!(
+                formatter,
+                "Best evaluation after step {}: perplexity {}; the result is the model after step {}{}",
+                best.step,
+                short(best.loss.exp()),
+                self.result_step,
+                match self.result_step == best.step {
+                    true => "",
+                    false => " (--load-best-model-at-end takes the best)",
+                },
+            )?;
+        }
         if is_float {
             return write!(formatter, "{} float parameters", self.float_parameters);
         }

@@ -1,70 +1,23 @@
 //! The built command: a run from the command line to its files, interrupted and resumed, and what it says when it cannot.
 
+mod runs;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use runs::{command, fail, metrics, scratch, short_run, succeed};
 use serde_json::Value;
 use t81_gguf::GgufFile;
 use t81_hub::{T81Directory, T81Tensor};
 
-fn command() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_t81-qat"))
-}
-
-/// A run of seconds: few and short blocks.
-fn short_run(directory: &Path, steps: usize) -> Command {
-    let mut command = command();
-    command
-        .args(["tiny", "--dataset-name", "stories", "--block-size", "32"])
-        .args([
-            "--per-device-train-batch-size",
-            "4",
-            "--max-eval-samples",
-            "4",
-        ])
-        .args(["--logging-steps", "1", "--max-train-samples", "40"])
-        .args(["--max-steps", &steps.to_string()])
-        .arg("--output-dir")
-        .arg(directory);
-    command
-}
-
-fn succeed(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The one line of an error.
-fn fail(command: &mut Command) -> String {
-    let Output { status, stderr, .. } = command.output().unwrap();
-    let stderr = String::from_utf8(stderr).unwrap();
-    assert_eq!(status.code(), Some(1), "{stderr}");
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    assert!(stderr.starts_with("error: "), "{stderr}");
-    stderr
-}
-
 fn losses(directory: &Path) -> Vec<(u64, f64)> {
-    let text = fs::read_to_string(directory.join("metrics.jsonl")).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+    let lines = metrics(directory).into_iter();
+    lines
         .filter_map(|line| Some((line["step"].as_u64()?, line["loss"].as_f64()?)))
         .collect()
-}
-
-fn scratch() -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    let run = directory.path().join("run");
-    (directory, run)
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Causal attention of the layers of one forward pass.
 
+use super::cache::{CachedKeys, LayerCache};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, DType, Device, Tensor};
@@ -11,15 +12,19 @@ const MOST_PIECES: usize = 8;
 /// Which keys each query sees and how the attention is computed, for all layers of one forward pass.
 pub(super) struct CausalAttention {
     dtype: DType,
+    /// Position of the first query.
+    offset: usize,
+    window: Option<usize>,
     /// The queries in pieces, first to last; `None` if Burn's attention kernel computes all at once.
     pieces: Option<Vec<Piece>>,
 }
 
 /// Queries that look at the same keys, except for what the mask hides.
 struct Piece {
+    /// Position of the first query.
     start: usize,
     length: usize,
-    /// First of the keys; the last one belongs to the last query.
+    /// Position of the first of the keys; the last one belongs to the last query.
     first_key: usize,
     /// 0 where a query may look and minus infinity where it may not, `[1, 1, length, start + length - first_key]`.
     mask: Tensor<4>,
@@ -38,9 +43,32 @@ impl CausalAttention {
             } else {
                 1
             };
-            pieces(length, length.div_ceil(count), window, dtype, &device)
+            pieces(0, length, length.div_ceil(count), window, dtype, &device)
         });
-        Self { dtype, pieces }
+        Self {
+            dtype,
+            offset: 0,
+            window,
+            pieces,
+        }
+    }
+
+    /// As [`new`](Self::new) for sequences that begin with position `offset` and whose earlier positions are in a cache.
+    pub(super) fn continued(
+        states: &Tensor<3>,
+        offset: usize,
+        window: Option<usize>,
+        dtype: DType,
+    ) -> Self {
+        let (length, device) = (states.dims()[1], states.device());
+        let count = (length / SHORTEST_PIECE).clamp(1, MOST_PIECES);
+        let step = length.div_ceil(count);
+        Self {
+            dtype,
+            offset,
+            window,
+            pieces: Some(pieces(offset, length, step, window, dtype, &device)),
+        }
     }
 
     /// Type that the attention is computed in.
@@ -49,11 +77,26 @@ impl CausalAttention {
     }
 
     /// Attends with queries `[batch, heads, length, head_dim]` to keys and values `[batch, key_value_heads, length, head_dim]`,
-    /// of which neighbouring query heads share one; gives `[batch, length, heads * head_dim]`.
-    pub(super) fn attend(&self, query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<3> {
+    /// of which neighbouring query heads share one; gives `[batch, length, heads * head_dim]`. A `cache` takes the keys and values and
+    /// gives those before them.
+    pub(super) fn attend(
+        &self,
+        query: Tensor<4>,
+        keys: Tensor<4>,
+        values: Tensor<4>,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<3> {
+        let seen = match cache {
+            Some(cache) => cache.append(keys, values, self.window),
+            None => CachedKeys {
+                keys,
+                values,
+                first: 0,
+            },
+        };
         let attended = match &self.pieces {
-            Some(pieces) => composed_attention(query, key, value, pieces),
-            None => fused_attention(query, key, value),
+            Some(pieces) => composed_attention(query, self.offset, seen, pieces),
+            None => fused_attention(query, seen.keys, seen.values),
         };
         let [batch, heads, length, width] = attended.dims();
         attended
@@ -70,8 +113,9 @@ pub(super) fn split_heads(states: Tensor<3>, heads: usize) -> Tensor<4> {
         .swap_dims(1, 2)
 }
 
-/// A sequence of `length` tokens in pieces of at most `step`.
+/// The positions from `offset` on, `length` of them, in pieces of at most `step`.
 fn pieces(
+    offset: usize,
     length: usize,
     step: usize,
     window: Option<usize>,
@@ -81,7 +125,10 @@ fn pieces(
     let step = step.max(1);
     (0..length)
         .step_by(step)
-        .map(|start| Piece::new(start, step.min(length - start), window, dtype, device))
+        .map(|start| {
+            let length = step.min(length - start);
+            Piece::new(offset + start, length, window, dtype, device)
+        })
         .collect()
 }
 
@@ -147,21 +194,29 @@ fn fused_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor
 /// nearly half of the scores, and of a window only the keys from its start.
 fn composed_attention(
     query: Tensor<4>,
-    key: Tensor<4>,
-    value: Tensor<4>,
+    offset: usize,
+    seen: CachedKeys,
     pieces: &[Piece],
 ) -> Tensor<4> {
     let width = query.dims()[3];
     let query = query * (width as f64).powf(-0.5);
-    if let [piece] = pieces {
-        return attend(query, key, value, &piece.mask);
+    let CachedKeys {
+        keys,
+        values,
+        first,
+    } = seen;
+    if let [piece] = pieces
+        && piece.first_key == first
+    {
+        return attend(query, keys, values, &piece.mask);
     }
     let attended = pieces.iter().map(|piece| {
-        let keys = piece.start + piece.length - piece.first_key;
+        let length = piece.start + piece.length - piece.first_key;
+        let start = piece.first_key - first;
         attend(
-            query.clone().narrow(2, piece.start, piece.length),
-            key.clone().narrow(2, piece.first_key, keys),
-            value.clone().narrow(2, piece.first_key, keys),
+            query.clone().narrow(2, piece.start - offset, piece.length),
+            keys.clone().narrow(2, start, length),
+            values.clone().narrow(2, start, length),
             &piece.mask,
         )
     });
@@ -205,6 +260,14 @@ mod tests {
         Tensor::random([2, heads, 50, 8], distribution, &Device::default())
     }
 
+    fn seen(keys: &Tensor<4>, values: &Tensor<4>) -> CachedKeys {
+        CachedKeys {
+            keys: keys.clone(),
+            values: values.clone(),
+            first: 0,
+        }
+    }
+
     #[test]
     fn pieces_and_the_kernel_agree() {
         let (query, key, value) = (random(6), random(2), random(2));
@@ -212,8 +275,8 @@ mod tests {
         for step in [50, 25, 17] {
             // A window as long as the sequence hides nothing.
             for window in [None, Some(50)] {
-                let pieces = pieces(50, step, window, DType::F32, &Device::default());
-                let found = composed_attention(query.clone(), key.clone(), value.clone(), &pieces);
+                let pieces = pieces(0, 50, step, window, DType::F32, &Device::default());
+                let found = composed_attention(query.clone(), 0, seen(&key, &value), &pieces);
                 found
                     .into_data()
                     .assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-5));
@@ -225,8 +288,8 @@ mod tests {
     fn a_window_is_the_attention_to_its_keys_alone() {
         let (query, key, value) = (random(6), random(2), random(2));
         for (step, window) in [(50, 7), (17, 7), (17, 1), (25, 30)] {
-            let pieces = pieces(50, step, Some(window), DType::F32, &Device::default());
-            let found = composed_attention(query.clone(), key.clone(), value.clone(), &pieces);
+            let pieces = pieces(0, 50, step, Some(window), DType::F32, &Device::default());
+            let found = composed_attention(query.clone(), 0, seen(&key, &value), &pieces);
             for position in 0..50 {
                 // The last query of the keys in the window sees all of them and nothing else.
                 let first = (position + 1usize).saturating_sub(window);

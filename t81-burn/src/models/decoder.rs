@@ -3,7 +3,9 @@
 use super::gpt2::{self, Gpt2, Gpt2Config};
 use super::llama::{self, Llama, LlamaConfig};
 use super::loss::{Head, Teacher};
-use super::{DecoderConfigError, LoadWeightsError, TokenLoss, Weight, WeightSpec};
+use super::{
+    CacheError, DecoderCache, DecoderConfigError, LoadWeightsError, TokenLoss, Weight, WeightSpec,
+};
 use burn::config::Config;
 use burn::module::{
     Content, Devices, DisplaySettings, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper,
@@ -65,6 +67,11 @@ impl DecoderConfig {
             Self::Llama(_) => None,
             Self::Gpt2(config) => Some(config.n_positions),
         }
+    }
+
+    /// An empty cache for [`Decoder::forward_cached`], for as many tokens as the context has.
+    pub fn cache(&self) -> DecoderCache {
+        DecoderCache::new(self.context_length())
     }
 
     /// Checks that the sizes describe a model.
@@ -162,6 +169,24 @@ impl Decoder {
     /// If `length` exceeds the configuration's [`longest_sequence`](DecoderConfig::longest_sequence).
     pub fn forward_hidden(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         inside!(self, model => model.forward_hidden(tokens))
+    }
+
+    /// Logits of the token after the last one of `tokens` `[batch, length]`, which follow those in `cache` and are added to
+    /// it: `[batch, vocab_size]`.
+    ///
+    /// Equal to the last position of [`forward`](Self::forward) of all tokens so far, at the cost of the new ones alone. For
+    /// generation: all sequences are of one length, and nothing here is meant to be differentiated. A reparameterized model
+    /// quantizes its weights at each call; `model.valid().materialize()` does so once.
+    ///
+    /// # Errors
+    /// [`CacheError::ContextOverflow`] if the tokens exceed the cache's context or the model's positions, and for a cache
+    /// that holds something else; the cache is then as it was.
+    pub fn forward_cached(
+        &self,
+        tokens: Tensor<2, Int>,
+        cache: &mut DecoderCache,
+    ) -> Result<Tensor<2>, CacheError> {
+        inside!(self, model => model.forward_cached(tokens, cache))
     }
 
     /// Cross-entropy of the next tokens, without ever holding the logits of the whole batch.

@@ -5,6 +5,7 @@
 //! belong; [`gpt2::Gpt2Config`] describes GPT-2.
 
 mod attention;
+mod cache;
 mod config_error;
 mod decoder;
 mod fresh;
@@ -16,6 +17,7 @@ mod weights;
 pub mod gpt2;
 pub mod llama;
 
+pub use cache::{CacheError, DecoderCache};
 pub use config_error::DecoderConfigError;
 pub use decoder::{Decoder, DecoderConfig};
 pub use loss::{TokenLoss, cross_entropy};

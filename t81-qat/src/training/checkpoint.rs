@@ -11,6 +11,7 @@ use burn::train::checkpoint::{
 use burn::train::metric::store::EventStoreClient;
 use serde::{Deserialize, Serialize};
 
+use super::early_stopping::{EvaluatedStep, EvaluationHistory};
 use crate::error::QatError;
 
 /// The files of a checkpoint, each a burnpack of one of the learner's parts.
@@ -30,6 +31,9 @@ pub(crate) struct RunState {
     pub(crate) tokens: u64,
     /// Seconds of training, over all sessions of the run.
     pub(crate) seconds: f64,
+    /// How the evaluations went.
+    #[serde(default)]
+    pub(crate) evaluations: EvaluationHistory,
 }
 
 /// The checkpoints of a run: `checkpoints/step-00000100/{model,optimizer,scheduler}.bpk` and `state.json`.
@@ -87,9 +91,26 @@ impl CheckpointDirectory {
 
     /// The newest complete checkpoint.
     pub(crate) fn latest(&self) -> Result<Option<RunState>, QatError> {
-        let Some(&step) = self.steps().last() else {
-            return Ok(None);
-        };
+        let steps = self.steps();
+        steps.last().map(|&step| self.state(step)).transpose()
+    }
+
+    /// The complete checkpoint whose weights had the lowest loss in an evaluation; the earliest of several.
+    pub(crate) fn best(&self) -> Result<Option<EvaluatedStep>, QatError> {
+        let mut best: Option<EvaluatedStep> = None;
+        for step in self.steps() {
+            let evaluated = self.state(step)?.evaluations.at(step);
+            if let Some(evaluated) = evaluated
+                && best.is_none_or(|best| evaluated.loss < best.loss)
+            {
+                best = Some(evaluated);
+            }
+        }
+        Ok(best)
+    }
+
+    /// Where the run stood at the checkpoint of `step`.
+    fn state(&self, step: usize) -> Result<RunState, QatError> {
         let path = self.folder(step).join(STATE);
         let text = fs::read_to_string(&path).map_err(QatError::file("read", &path))?;
         let state: RunState = serde_json::from_str(&text).map_err(|error| QatError::Damaged {
@@ -105,7 +126,7 @@ impl CheckpointDirectory {
                 ),
             });
         }
-        Ok(Some(state))
+        Ok(state)
     }
 
     /// Removes what a failed or killed save left behind.
@@ -144,6 +165,7 @@ impl CheckpointDirectory {
         pending.remove(&step);
         let partial = self.partial(step);
         fs::write(partial.join(STATE), state)?;
+        fs::File::open(partial.join(STATE))?.sync_all()?;
         for part in PARTS {
             fs::File::open(partial.join(format!("{part}.bpk")))?.sync_all()?;
         }
@@ -152,9 +174,28 @@ impl CheckpointDirectory {
             fs::remove_dir_all(&folder)?;
         }
         fs::rename(&partial, &folder)?;
+        self.remove_old()
+    }
+
+    /// Removes all but the newest checkpoints and the best one, `keep` in all, as Hugging Face's `Trainer` counts: of a limit
+    /// of 1 both stay.
+    fn remove_old(&self) -> std::io::Result<()> {
         let steps = self.steps();
-        for &old in &steps[..steps.len().saturating_sub(self.keep)] {
-            fs::remove_dir_all(self.folder(old))?;
+        // An unreadable checkpoint is for a resume to complain of, and no reason to lose another one.
+        let Ok(best) = self.best() else {
+            return Ok(());
+        };
+        let best = best.map(|best| best.step);
+        let newest = &steps[steps.len().saturating_sub(self.keep)..];
+        let is_apart = best.is_some_and(|best| !newest.contains(&best));
+        let newest = match is_apart && newest.len() > 1 {
+            true => &newest[1..],
+            false => newest,
+        };
+        for &old in &steps {
+            if !newest.contains(&old) && best != Some(old) {
+                fs::remove_dir_all(self.folder(old))?;
+            }
         }
         Ok(())
     }
@@ -215,10 +256,23 @@ mod tests {
     use burn::lr_scheduler::LrSchedulerRecord;
 
     fn save(checkpoints: &CheckpointDirectory, step: usize, parts: &[&'static str]) {
+        save_evaluated(checkpoints, step, None, parts);
+    }
+
+    fn save_evaluated(
+        checkpoints: &CheckpointDirectory,
+        step: usize,
+        loss: Option<f64>,
+        parts: &[&'static str],
+    ) {
         checkpoints.begin(RunState {
             step,
             tokens: 7,
             seconds: 1.5,
+            evaluations: EvaluationHistory {
+                last: loss.map(|loss| EvaluatedStep { step, loss }),
+                ..EvaluationHistory::default()
+            },
         });
         for part in parts {
             let record = LrSchedulerRecord::new().with_scalar("step", step as u64);
@@ -268,6 +322,46 @@ mod tests {
             save(&checkpoints, step, &PARTS);
         }
         assert_eq!(checkpoints.steps(), [15, 100]);
+    }
+
+    #[test]
+    fn the_best_is_kept_beside_the_newest() {
+        for (keep, expected) in [(1, vec![20, 50]), (2, vec![20, 50]), (3, vec![20, 40, 50])] {
+            let run = tempfile::tempdir().unwrap();
+            let checkpoints = CheckpointDirectory::new(run.path(), keep);
+            let losses = [Some(3.0), Some(2.0), None, Some(2.5), Some(2.0)];
+            for (index, loss) in losses.into_iter().enumerate() {
+                save_evaluated(&checkpoints, 10 * (index + 1), loss, &PARTS);
+            }
+            assert_eq!(checkpoints.steps(), expected, "{keep}");
+            let best = checkpoints.best().unwrap().unwrap();
+            assert_eq!((best.step, best.loss), (20, 2.0));
+        }
+    }
+
+    #[test]
+    fn a_save_that_fails_costs_no_checkpoint() {
+        let run = tempfile::tempdir().unwrap();
+        let checkpoints = CheckpointDirectory::new(run.path(), 1);
+        save(&checkpoints, 1, &PARTS);
+        // A file where the folder of the next one should go.
+        fs::write(checkpoints.partial(2), "in the way").unwrap();
+        checkpoints.begin(RunState {
+            step: 2,
+            ..RunState::default()
+        });
+        let record = LrSchedulerRecord::new();
+        let error = checkpoints.checkpointer(MODEL).save(2, record).unwrap_err();
+        assert!(error.to_string().contains("model.bpk"), "{error}");
+        assert_eq!(checkpoints.steps(), [1]);
+        assert!(checkpoints.part(1, OPTIMIZER).exists());
+    }
+
+    #[test]
+    fn a_state_of_an_earlier_version_is_read() {
+        let state: RunState =
+            serde_json::from_str(r#"{"step": 3, "tokens": 7, "seconds": 1.5}"#).unwrap();
+        assert_eq!(state.evaluations, EvaluationHistory::default());
     }
 
     #[test]

@@ -2,24 +2,32 @@
 
 mod batch;
 mod checkpoint;
+mod early_stopping;
+mod health;
 mod learning_rate;
 mod metrics;
 mod model;
+mod optimizer_step;
 mod renderer;
 mod reporter;
+mod samples;
 mod strategy;
 
 pub use batch::TokenBatch;
+pub use early_stopping::EvaluatedStep;
 pub use model::{QatModel, StepOutput, StepState};
 pub use reporter::{EvaluationLine, StepLine};
+pub use samples::SampleLine;
 
 pub(crate) use batch::{EvaluationLoader, TrainLoader};
 pub(crate) use checkpoint::{
     CheckpointDirectory, MODEL, OPTIMIZER, RunState, SCHEDULER, SaveAlways,
 };
+pub(crate) use early_stopping::EarlyStopping;
 pub(crate) use learning_rate::WarmupDecay;
 pub(crate) use metrics::{Quantity, TokenMetric};
 pub(crate) use model::Teacher;
 pub(crate) use renderer::{SilentRenderer, dashboard};
 pub(crate) use reporter::{Reporter, duration, short};
+pub(crate) use samples::SamplePrompts;
 pub(crate) use strategy::{Cadence, Outcome, QatStrategy};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::samples::SampleLine;
 use crate::error::QatError;
 
 /// A line of progress.
@@ -138,6 +139,24 @@ impl Reporter {
             line,
             perplexity: None,
             eval_perplexity: Some(perplexity),
+        })
+    }
+
+    pub(crate) fn sample(&mut self, line: &SampleLine) -> Result<(), QatError> {
+        if self.speaks {
+            let width = self.total_steps.to_string().len();
+            let text = format!("{}{}", line.sample_prompt, line.sample);
+            println!(
+                "sample {:>width$}/{}  {}",
+                line.step,
+                self.total_steps,
+                text.replace('\n', "\\n"),
+            );
+        }
+        self.write(&Record {
+            line,
+            perplexity: None,
+            eval_perplexity: None,
         })
     }
 

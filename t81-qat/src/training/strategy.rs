@@ -6,25 +6,27 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Instant;
 
 use burn::data::dataloader::Progress;
 use burn::module::Module;
-use burn::optim::GradientsAccumulator;
 use burn::tensor::Device;
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{
     EventProcessorTraining, Interrupter, Learner, LearnerEvent, LearningCheckpointer,
-    SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainOutput,
-    TrainStep, TrainingComponents, TrainingItem, ValidLoader,
+    SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents,
+    TrainingError, TrainingItem, ValidLoader,
 };
-use t81_burn::{QuantizeWeightError, Ternary, TernaryReport};
+use t81_burn::{Ternary, TernaryReport};
 
 use super::batch::{EvaluationLoader, TokenBatch};
 use super::checkpoint::{CheckpointDirectory, RunState};
+use super::early_stopping::{EarlyStopping, EvaluatedStep};
+use super::health::{Health, way_out};
 use super::model::{QatModel, StepOutput, StepState};
+use super::optimizer_step::optimizer_step;
 use super::reporter::{EvaluationLine, Reporter, StepLine};
+use super::samples::SamplePrompts;
 use crate::device::is_cpu;
 use crate::error::QatError;
 use crate::evaluation;
@@ -49,6 +51,8 @@ pub(crate) struct Cadence {
 pub(crate) struct Outcome {
     pub(crate) state: RunState,
     pub(crate) interrupted: bool,
+    /// Whether it ended before its last step because evaluations stopped getting better.
+    pub(crate) stopped_early: bool,
     pub(crate) error: Option<QatError>,
 }
 
@@ -61,7 +65,13 @@ pub(crate) struct QatStrategy {
     pub(crate) ternary: Ternary,
     pub(crate) report: TernaryReport,
     pub(crate) evaluation: EvaluationLoader,
+    pub(crate) samples: SamplePrompts,
     pub(crate) checkpoints: CheckpointDirectory,
+    pub(crate) early_stopping: EarlyStopping,
+    /// Whether an evaluation that is the best so far is worth a checkpoint of its own.
+    pub(crate) keeps_every_best: bool,
+    /// Tokens of the model.
+    pub(crate) vocabulary: usize,
     pub(crate) interrupt: Arc<AtomicBool>,
     /// Whether a dashboard shows the metrics of every step, which reads each step's loss back.
     pub(crate) shows_metrics: bool,
@@ -73,6 +83,21 @@ impl QatStrategy {
     /// Whether the weights lie in the processor's memory.
     fn reads_weights_freely(&self) -> bool {
         is_cpu(&self.devices[0].clone().inner())
+    }
+
+    /// What an error of the learner means, once all checkpoints are on disk.
+    fn stopped_by(&self, error: &TrainingError, step: usize) -> QatError {
+        let kept = self.checkpoints.steps().last().copied();
+        match (error, kept) {
+            (TrainingError::Checkpoint(error), Some(kept)) => QatError::Save {
+                message: error.to_string(),
+                kept: self.checkpoints.folder(kept),
+            },
+            _ => QatError::Training {
+                step,
+                message: error.to_string(),
+            },
+        }
     }
 
     /// The devices without autodiff.
@@ -112,15 +137,13 @@ impl SupervisedLearningStrategy<QatModel> for QatStrategy {
         if let Ok(mut outcome) = self.outcome.lock() {
             outcome.state = run.state;
             outcome.interrupted = run.interrupted;
-            outcome.error = result.err().or_else(|| {
-                components
-                    .interrupter
-                    .error()
-                    .map(|error| QatError::Training {
-                        step: run.state.step,
-                        message: error.to_string(),
-                    })
-            });
+            outcome.stopped_early = run.is_in_vain() && run.state.step < self.cadence.total_steps;
+            let diverged = |error: QatError| error.with_way_out(way_out(&self.checkpoints));
+            let stopped = components.interrupter.error();
+            outcome.error = result
+                .err()
+                .map(diverged)
+                .or_else(|| stopped.map(|error| self.stopped_by(&error, run.state.step)));
         }
         (run.learner.model(), run.events)
     }
@@ -149,7 +172,7 @@ impl Run<'_> {
             total_items: train.num_items(),
         });
         let mut window = Window::start(&self.state);
-        while self.state.step < cadence.total_steps {
+        while self.state.step < cadence.total_steps && !self.is_in_vain() {
             let mut step_batches = Vec::with_capacity(cadence.accumulation);
             for batch in batches.by_ref().take(cadence.accumulation) {
                 step_batches.push(batch.map_err(|error| self.failure(&error.to_string()))?);
@@ -172,17 +195,21 @@ impl Run<'_> {
             self.interrupted = asked && !last;
             let due = |every: usize| self.state.step.is_multiple_of(every) || last;
             let evaluates = due(cadence.eval_steps) && !self.interrupted;
-            let saves = due(cadence.save_steps) || self.interrupted;
+            let mut saves = due(cadence.save_steps) || self.interrupted;
             let logs = due(cadence.logging_steps) || self.state.step == 1 || self.interrupted;
             // Before a save, so that no checkpoint holds what a diverged step left. Reading the loss waits for the device, so
             // the steps between two lines run ahead of it.
-            let loss = (logs || saves).then(|| self.finite_loss(&output));
+            let loss = (logs || saves || evaluates).then(|| self.health().loss(&output));
             self.state.seconds += started.elapsed().as_secs_f64();
             if let Some(loss) = loss.transpose()?
                 && logs
             {
                 if evaluates || self.state.step == 1 || self.strategy.reads_weights_freely() {
-                    self.sparsity = self.measure_sparsity()?;
+                    self.sparsity = self.health().sparsity(
+                        &self.learner.model(),
+                        &self.strategy.ternary,
+                        &self.strategy.report,
+                    )?;
                 }
                 self.log(loss, &output, &mut window)?;
             }
@@ -196,7 +223,9 @@ impl Run<'_> {
                 self.events_say(LearnerEvent::ProcessedItem(item));
             }
             if evaluates {
-                self.evaluate()?;
+                let is_best = self.evaluate()?;
+                saves |= is_best && self.strategy.keeps_every_best;
+                saves |= self.is_in_vain();
                 window = Window::start(&self.state);
             }
             if saves {
@@ -210,106 +239,27 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Whether evaluations stopped getting better.
+    fn is_in_vain(&self) -> bool {
+        self.strategy.early_stopping.stops(&self.state.evaluations)
+    }
+
     /// Forward, backward and update on the batches of one optimizer step.
-    fn optimizer_step(&mut self, mut batches: Vec<TokenBatch>) -> Result<StepOutput, QatError> {
+    fn optimizer_step(&mut self, batches: Vec<TokenBatch>) -> Result<StepOutput, QatError> {
         let handle = self.strategy.ternary.handle();
         let state = StepState {
             threshold: handle.threshold(),
             blend: handle.blend(),
         };
-        let step_tokens: usize = batches.iter().map(TokenBatch::tokens).sum();
-        for batch in &mut batches {
-            batch.set_step_tokens(step_tokens);
-        }
-        let mut accumulator = GradientsAccumulator::new();
-        let mut likelihood = None;
-        let model = self.learner.model();
-        for batch in batches {
-            for output in self.parallel_step(&model, batch)? {
-                let gradients = output.grads.to_device(&self.strategy.devices[0], &model);
-                accumulator.accumulate(&model, gradients);
-                let part = output
-                    .item
-                    .negative_log_likelihood
-                    .to_device(&self.strategy.devices[0].clone().inner());
-                likelihood = Some(match likelihood.take() {
-                    Some(sum) => sum + part,
-                    None => part,
-                });
-            }
-        }
-        drop(model);
-        self.learner.lr_step();
-        self.learner.optimizer_step(accumulator.grads());
-        let Some(negative_log_likelihood) = likelihood else {
-            return Err(self.failure("an optimizer step without a batch"));
-        };
-        Ok(StepOutput {
-            negative_log_likelihood,
-            tokens: step_tokens,
-            state,
-        })
+        optimizer_step(&mut self.learner, &self.strategy.devices, state, batches)
+            .map_err(|message| self.failure(message))
     }
 
-    /// One batch, its rows shared out over the workers. The outputs come in the order of the rows, so that sums over
-    /// them do not depend on which worker was faster.
-    fn parallel_step(
-        &self,
-        model: &QatModel,
-        batch: TokenBatch,
-    ) -> Result<Vec<TrainOutput<StepOutput>>, QatError> {
-        let mut parts = batch.split(self.strategy.devices.len());
-        if parts.len() == 1 {
-            return Ok(vec![TrainStep::step(model, parts.swap_remove(0))]);
-        }
-        let outputs = thread::scope(|scope| {
-            let workers: Vec<_> = parts
-                .into_iter()
-                .zip(&self.strategy.devices)
-                .map(|(part, device)| {
-                    let model = model.clone();
-                    scope.spawn(move || TrainStep::step(&model.fork(device), part))
-                })
-                .collect();
-            workers
-                .into_iter()
-                .map(thread::ScopedJoinHandle::join)
-                .collect::<Vec<_>>()
-        });
-        outputs
-            .into_iter()
-            .map(|output| output.map_err(|_| self.failure("a worker panicked")))
-            .collect()
-    }
-
-    /// Mean loss of the step in nats.
-    fn finite_loss(&self, output: &StepOutput) -> Result<f64, QatError> {
-        let sum: f64 = output
-            .negative_log_likelihood
-            .clone()
-            .into_data()
-            .iter::<f64>()
-            .sum();
-        let loss = sum / output.tokens as f64;
-        if loss.is_finite() {
-            return Ok(loss);
-        }
-        Err(QatError::NonFiniteLoss {
+    /// Judges the run as it is now.
+    fn health(&self) -> Health {
+        Health {
             step: self.state.step,
-            loss,
-            way_out: self.way_out(),
-        })
-    }
-
-    /// What to do about a run that diverged.
-    fn way_out(&self) -> String {
-        let checkpoints = &self.strategy.checkpoints;
-        match checkpoints.steps().last() {
-            Some(&step) => format!(
-                "the last good checkpoint is {}; start again with a smaller --learning-rate",
-                checkpoints.folder(step).display()
-            ),
-            None => "start again with a smaller --learning-rate".to_string(),
+            vocabulary: self.strategy.vocabulary,
         }
     }
 
@@ -334,29 +284,8 @@ impl Run<'_> {
         self.with_reporter(|reporter| reporter.step(&line))
     }
 
-    /// Share of zeros among the ternary codes.
-    fn measure_sparsity(&self) -> Result<f64, QatError> {
-        let strategy = self.strategy;
-        let model = self.learner.model();
-        let (mut zeros, mut weights) = (0.0, 0);
-        strategy
-            .ternary
-            .quantize_weights(&model.decoder, &strategy.report, |_, matrix| {
-                let count = matrix.rows() * matrix.columns();
-                zeros += matrix.sparsity() * count as f64;
-                weights += count;
-                Ok::<_, QuantizeWeightError>(())
-            })
-            .map_err(|source| QatError::Diverged {
-                step: self.state.step,
-                way_out: self.way_out(),
-                source,
-            })?;
-        Ok(zeros / weights.max(1) as f64)
-    }
-
-    /// Evaluates the exact ternary weights: a model in validation mode has no blend.
-    fn evaluate(&mut self) -> Result<(), QatError> {
+    /// Evaluates the exact ternary weights: a model in validation mode has no blend. Whether they are the best so far.
+    fn evaluate(&mut self) -> Result<bool, QatError> {
         let strategy = self.strategy;
         let model = self.learner.model().valid();
         let total = strategy.evaluation.samples;
@@ -380,7 +309,28 @@ impl Run<'_> {
             eval_loss: mean.loss,
             eval_tokens: mean.tokens,
         };
-        self.with_reporter(|reporter| reporter.evaluation(&line))
+        self.with_reporter(|reporter| reporter.evaluation(&line))?;
+        self.write_samples(model)?;
+        let evaluated = EvaluatedStep {
+            step: self.state.step,
+            loss: self.health().evaluation_loss(mean.loss)?,
+        };
+        let history = &mut self.state.evaluations;
+        Ok(history.add(evaluated, &strategy.early_stopping))
+    }
+
+    /// Lets `model` continue the prompts, if there are any, by weights that are quantized once.
+    fn write_samples(&self, model: QatModel) -> Result<(), QatError> {
+        let samples = &self.strategy.samples;
+        if samples.is_empty() {
+            return Ok(());
+        }
+        let device = self.strategy.devices[0].clone().inner();
+        let decoder = model.decoder.materialize();
+        for line in samples.write(self.state.step, &decoder, &device)? {
+            self.with_reporter(|reporter| reporter.sample(&line))?;
+        }
+        Ok(())
     }
 
     fn save(&mut self) {

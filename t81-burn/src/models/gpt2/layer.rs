@@ -1,5 +1,6 @@
 use super::attention::Gpt2Attention;
 use crate::models::attention::CausalAttention;
+use crate::models::cache::LayerCache;
 use crate::models::precision::project;
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
@@ -41,10 +42,15 @@ pub struct Gpt2Layer {
 }
 
 impl Gpt2Layer {
-    pub(super) fn forward(&self, states: Tensor<3>, causal: &CausalAttention) -> Tensor<3> {
+    pub(super) fn forward(
+        &self,
+        states: Tensor<3>,
+        causal: &CausalAttention,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<3> {
         let (dtype, residual) = (causal.dtype(), states.dtype());
         let normalized = self.ln_1.forward(states.clone()).cast(dtype);
-        let states = states + self.attn.forward(normalized, causal).cast(residual);
+        let states = states + self.attn.forward(normalized, causal, cache).cast(residual);
         let normalized = self.ln_2.forward(states.clone()).cast(dtype);
         states + self.mlp.forward(normalized, dtype).cast(residual)
     }

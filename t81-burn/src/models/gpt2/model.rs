@@ -1,5 +1,6 @@
 use super::layer::Gpt2Layer;
 use crate::models::attention::CausalAttention;
+use crate::models::cache::{CacheError, DecoderCache};
 use crate::models::loss::{Head, TokenLoss};
 use crate::models::traversal::{Naming, load_weights, visit_weights, weight_specs};
 use crate::models::weights::{LoadWeightsError, Weight, WeightLayout, WeightSpec};
@@ -58,9 +59,35 @@ impl Gpt2 {
         let causal =
             CausalAttention::new(&states, None, self.compute_dtype.unwrap_or(states.dtype()));
         for layer in &self.h {
-            states = layer.forward(states, &causal);
+            states = layer.forward(states, &causal, None);
         }
         self.ln_f.forward(states)
+    }
+
+    /// Logits of the token after the last one of `tokens` `[batch, length]`, which follow those in `cache` and are added to
+    /// it: `[batch, vocab_size]`. As [`Decoder::forward_cached`](crate::models::Decoder::forward_cached).
+    ///
+    /// # Errors
+    /// [`CacheError`] for tokens that do not fit.
+    pub fn forward_cached(
+        &self,
+        tokens: Tensor<2, Int>,
+        cache: &mut DecoderCache,
+    ) -> Result<Tensor<2>, CacheError> {
+        let [batch, length] = tokens.dims();
+        let limit = Some(self.context_length());
+        cache.begin([batch, length], self.h.len(), limit)?;
+        let offset = cache.len();
+        let positions = self.wpe.weight.val().narrow(0, offset, length);
+        let mut states = self.wte.forward(tokens) + positions.unsqueeze::<3>();
+        let dtype = self.compute_dtype.unwrap_or(states.dtype());
+        let causal = CausalAttention::continued(&states, offset, None, dtype);
+        for (layer, cache) in self.h.iter().zip(cache.layers()) {
+            states = layer.forward(states, &causal, Some(cache));
+        }
+        cache.advance(length);
+        let last = self.ln_f.forward(states.narrow(1, length - 1, 1));
+        Ok(self.head().logits(last).squeeze_dim::<2>(1))
     }
 
     /// Cross-entropy of the next tokens, without ever holding the logits of the whole batch; as

@@ -1,5 +1,6 @@
 use super::rotary::{RotaryTables, rotate};
 use crate::models::attention::{CausalAttention, split_heads};
+use crate::models::cache::LayerCache;
 use crate::models::precision::project;
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm};
@@ -63,11 +64,35 @@ impl AttentionContext {
                 .map(|window| CausalAttention::new(states, Some(window), dtype)),
         }
     }
+
+    /// As [`new`](Self::new) for sequences that begin with position `offset` and whose earlier positions are in a cache.
+    pub(super) fn continued(
+        rotary: &RotaryTables,
+        states: &Tensor<3>,
+        offset: usize,
+        window: Option<usize>,
+        dtype: DType,
+    ) -> Self {
+        let (cosines, sines) = rotary.range(offset..offset + states.dims()[1]);
+        let causal = |window| CausalAttention::continued(states, offset, window, dtype);
+        Self {
+            dtype,
+            cosines: cosines.cast(dtype),
+            sines: sines.cast(dtype),
+            causal: causal(None),
+            windowed: window.map(|window| causal(Some(window))),
+        }
+    }
 }
 
 impl LlamaAttention {
-    /// `[batch, length, hidden_size]` to the same shape.
-    pub(super) fn forward(&self, states: Tensor<3>, context: &AttentionContext) -> Tensor<3> {
+    /// `[batch, length, hidden_size]` to the same shape, after the positions of `cache` if there is one.
+    pub(super) fn forward(
+        &self,
+        states: Tensor<3>,
+        context: &AttentionContext,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<3> {
         let dtype = context.dtype();
         let project = |layer, states| project(layer, states, dtype);
         let query = split_heads(project(&self.q_proj, states.clone()), self.heads);
@@ -87,6 +112,6 @@ impl LlamaAttention {
             Some(windowed) if self.windowed => windowed,
             _ => &context.causal,
         };
-        project(&self.o_proj, causal.attend(query, key, value))
+        project(&self.o_proj, causal.attend(query, key, value, cache))
     }
 }

@@ -1,4 +1,5 @@
 use super::attention::{AttentionContext, LlamaAttention};
+use crate::models::cache::LayerCache;
 use crate::models::precision::project;
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm};
@@ -39,10 +40,16 @@ pub struct LlamaLayer {
 }
 
 impl LlamaLayer {
-    pub(super) fn forward(&self, states: Tensor<3>, context: &AttentionContext) -> Tensor<3> {
+    pub(super) fn forward(
+        &self,
+        states: Tensor<3>,
+        context: &AttentionContext,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<3> {
         let (dtype, residual) = (context.dtype(), states.dtype());
         let normalized = self.input_layernorm.forward(states.clone()).cast(dtype);
-        let states = states + self.self_attn.forward(normalized, context).cast(residual);
+        let attended = self.self_attn.forward(normalized, context, cache);
+        let states = states + attended.cast(residual);
         let normalized = self
             .post_attention_layernorm
             .forward(states.clone())

@@ -1,6 +1,7 @@
 use super::attention::AttentionContext;
 use super::layer::LlamaLayer;
 use super::rotary::RotaryTables;
+use crate::models::cache::{CacheError, DecoderCache};
 use crate::models::loss::{Head, TokenLoss};
 use crate::models::traversal::{Naming, load_weights, visit_weights, weight_specs};
 use crate::models::weights::{LoadWeightsError, Weight, WeightLayout, WeightSpec};
@@ -50,9 +51,34 @@ impl Llama {
         let dtype = self.compute_dtype.unwrap_or(states.dtype());
         let context = AttentionContext::new(&self.rotary, &states, self.sliding_window, dtype);
         for layer in &self.layers {
-            states = layer.forward(states, &context);
+            states = layer.forward(states, &context, None);
         }
         self.norm.forward(states)
+    }
+
+    /// Logits of the token after the last one of `tokens` `[batch, length]`, which follow those in `cache` and are added to
+    /// it: `[batch, vocab_size]`. As [`Decoder::forward_cached`](crate::models::Decoder::forward_cached).
+    ///
+    /// # Errors
+    /// [`CacheError`] for tokens that do not fit.
+    pub fn forward_cached(
+        &self,
+        tokens: Tensor<2, Int>,
+        cache: &mut DecoderCache,
+    ) -> Result<Tensor<2>, CacheError> {
+        let [batch, length] = tokens.dims();
+        cache.begin([batch, length], self.layers.len(), None)?;
+        let mut states = self.embed_tokens.forward(tokens);
+        let dtype = self.compute_dtype.unwrap_or(states.dtype());
+        let window = self.sliding_window;
+        let context =
+            AttentionContext::continued(&self.rotary, &states, cache.len(), window, dtype);
+        for (layer, cache) in self.layers.iter().zip(cache.layers()) {
+            states = layer.forward(states, &context, Some(cache));
+        }
+        cache.advance(length);
+        let last = self.norm.forward(states.narrow(1, length - 1, 1));
+        Ok(self.head().logits(last).squeeze_dim::<2>(1))
     }
 
     /// Cross-entropy of the next tokens, without ever holding the logits of the whole batch.

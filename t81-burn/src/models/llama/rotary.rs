@@ -2,6 +2,7 @@ use super::config::RopeScaling;
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::f64::consts::TAU;
+use std::ops::Range;
 
 /// Positions kept ready at least and at most; sequences beyond are computed at use.
 const LONGEST_TABLE: usize = 8192;
@@ -22,7 +23,7 @@ pub struct RotaryTables {
 impl RotaryTables {
     /// Tables for `frequencies` (radians a position, one for each pair of features) and up to `positions` positions.
     pub(super) fn new(frequencies: Vec<f64>, positions: usize, device: &Device) -> Self {
-        let (cosines, sines) = tables(&frequencies, positions.min(LONGEST_TABLE), device);
+        let (cosines, sines) = tables(&frequencies, 0..positions.min(LONGEST_TABLE), device);
         Self {
             cosines,
             sines,
@@ -32,12 +33,18 @@ impl RotaryTables {
 
     /// Cosines and sines of positions `0..length`, each `[length, head_dim / 2]` in f32.
     pub fn first(&self, length: usize) -> (Tensor<2>, Tensor<2>) {
-        if length > self.cosines.dims()[0] {
-            return tables(&self.frequencies, length, &self.cosines.device());
+        self.range(0..length)
+    }
+
+    /// Cosines and sines of `positions`, each `[positions, head_dim / 2]` in f32.
+    pub fn range(&self, positions: Range<usize>) -> (Tensor<2>, Tensor<2>) {
+        if positions.end > self.cosines.dims()[0] {
+            return tables(&self.frequencies, positions, &self.cosines.device());
         }
+        let (start, length) = (positions.start, positions.len());
         (
-            self.cosines.clone().narrow(0, 0, length),
-            self.sines.clone().narrow(0, 0, length),
+            self.cosines.clone().narrow(0, start, length),
+            self.sines.clone().narrow(0, start, length),
         )
     }
 }
@@ -86,16 +93,17 @@ impl RopeScaling {
     }
 }
 
-fn tables(frequencies: &[f64], positions: usize, device: &Device) -> (Tensor<2>, Tensor<2>) {
+fn tables(frequencies: &[f64], positions: Range<usize>, device: &Device) -> (Tensor<2>, Tensor<2>) {
     let table = |function: fn(f64) -> f64| {
-        let values: Vec<f32> = (0..positions)
+        let values: Vec<f32> = positions
+            .clone()
             .flat_map(|position| {
                 frequencies
                     .iter()
                     .map(move |frequency| function(position as f64 * frequency) as f32)
             })
             .collect();
-        let data = TensorData::new(values, [positions, frequencies.len()]);
+        let data = TensorData::new(values, [positions.len(), frequencies.len()]);
         Tensor::from_data(data, (device, DType::F32))
     };
     (table(f64::cos), table(f64::sin))

@@ -1,48 +1,17 @@
-//! The command line of `t81-qat`.
+//! Arguments of training.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde::{Deserialize, Serialize};
-use t81_core::{Granularity, Reference, ScaleRule};
+use clap::Args;
+use t81_core::{Reference, ScaleRule};
 use t81_gguf::ExportType;
 
+use super::choices::{ComputeType, GranularityChoice, LearningRateType, TextRows, WarmupType};
+use super::values::{
+    fraction, granularity, learning_rate, non_negative_number, positive, positive_number,
+};
 use crate::device::DeviceChoice;
 use crate::recipe::Recipe;
-
-/// Trains a language model with ternary weights and writes what was trained, bit for bit.
-#[derive(Debug, Parser)]
-#[command(
-    name = "t81-qat",
-    version,
-    arg_required_else_help = true,
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true,
-    after_help = "Examples:\n  \
-        A first run, without a network (a small model from scratch on generated stories, ending in a GGUF):\n    \
-        t81-qat tiny --dataset-name stories --output-dir ternary-stories --output-gguf ternary-stories.gguf\n  \
-        A model of the Hugging Face Hub, fine-tuned on a text file:\n    \
-        t81-qat HuggingFaceTB/SmolLM2-135M --dataset-name corpus.txt --output-dir ternary-smollm2 --max-steps 200\n  \
-        Go on after Ctrl-C:\n    \
-        t81-qat tiny --dataset-name stories --output-dir ternary-stories --resume\n  \
-        Perplexity of the result:\n    \
-        t81-qat evaluate ternary-stories --text held-out.txt"
-)]
-pub struct Cli {
-    /// What to do instead of training.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-    /// Training.
-    #[command(flatten)]
-    pub train: Option<TrainArguments>,
-}
-
-/// What `t81-qat` does besides training.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Perplexity of a t81 directory on a text, in the way of llama-perplexity.
-    Evaluate(EvaluateArguments),
-}
 
 /// Arguments of training.
 #[derive(Args, Clone, Debug)]
@@ -222,12 +191,33 @@ pub struct TrainArguments {
     /// Optimizer steps between two evaluations [default: a tenth of the steps, at least 50].
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = positive)]
     pub eval_steps: Option<usize>,
+    /// Text that each evaluation continues, most probable token by most probable token; may be given several times.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        help_heading = "Training",
+        allow_hyphen_values = true
+    )]
+    pub sample_prompt: Vec<String>,
+    /// Tokens to continue each --sample-prompt by at most.
+    #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 32, value_parser = positive)]
+    pub sample_tokens: usize,
     /// Optimizer steps between two checkpoints [default: a tenth of the steps, at least 50].
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = positive)]
     pub save_steps: Option<usize>,
-    /// Checkpoints to keep.
+    /// Checkpoints to keep: the newest ones and always the one with the lowest evaluation loss.
     #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 2, value_parser = positive)]
     pub save_total_limit: usize,
+    /// Make the result from the checkpoint with the lowest evaluation loss; each evaluation that is the best so far is saved.
+    #[arg(long, help_heading = "Training")]
+    pub load_best_model_at_end: bool,
+    /// Stop after this many evaluations in a row without an improvement; those in the warm-ups of lambda and threshold do not
+    /// count.
+    #[arg(long, value_name = "N", help_heading = "Training", value_parser = positive)]
+    pub early_stopping_patience: Option<usize>,
+    /// What the evaluation loss must fall by to be an improvement.
+    #[arg(long, value_name = "LOSS", help_heading = "Training", default_value_t = 0.0, value_parser = non_negative_number)]
+    pub early_stopping_threshold: f64,
 
     /// Fraction of a group's reference magnitude below which a weight becomes 0 [default: by the recipe, 0.7].
     #[arg(long, value_name = "T", help_heading = "Ternary", value_parser = fraction)]
@@ -276,211 +266,4 @@ pub struct TrainArguments {
     /// `Linear` weights whose name matches stay float.
     #[arg(long, value_name = "REGEX", help_heading = "Ternary")]
     pub exclude: Option<String>,
-}
-
-/// Arguments of `evaluate`.
-#[derive(Args, Clone, Debug)]
-pub struct EvaluateArguments {
-    /// A t81 directory, or the output directory of a run.
-    #[arg(value_name = "DIR")]
-    pub directory: PathBuf,
-    /// Text to evaluate on.
-    #[arg(long, value_name = "FILE")]
-    pub text: PathBuf,
-    /// Tokens a window; the second half of each is scored [default: 512, or the model's context if that is shorter].
-    #[arg(long, value_name = "TOKENS", value_parser = positive)]
-    pub block_size: Option<usize>,
-    /// Windows to evaluate at most.
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub max_windows: Option<usize>,
-    /// Write the logits of the first window as raw little-endian f32, [tokens, vocabulary].
-    #[arg(long, value_name = "FILE")]
-    pub logits_out: Option<PathBuf>,
-    /// Write the token ids of the first window, separated by spaces.
-    #[arg(long, value_name = "FILE")]
-    pub ids_out: Option<PathBuf>,
-}
-
-/// `--granularity`, which may leave the choice to the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GranularityChoice(pub Option<Granularity>);
-
-/// `--text-rows`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum TextRows {
-    /// Told from the first rows.
-    Auto,
-    /// Lines of one text.
-    Lines,
-    /// Documents.
-    Documents,
-}
-
-/// `--lr-scheduler-type`, by the names of `transformers`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum LearningRateType {
-    /// Half a cosine wave down to a tenth of the highest rate.
-    Cosine,
-    /// In equal steps down to 0.
-    Linear,
-    /// Stays at the highest rate after the warm-up.
-    #[value(alias = "constant_with_warmup")]
-    Constant,
-}
-
-/// The curve of a warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum WarmupType {
-    /// In equal steps.
-    Linear,
-    /// Half a cosine wave.
-    Cosine,
-    /// No warm-up: the final value from the start.
-    Constant,
-}
-
-/// `--torch-dtype`, by the names of PyTorch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ComputeType {
-    /// Chosen by the device.
-    Auto,
-    /// 32 bits.
-    Float32,
-    /// 16 bits, of these 10 for the fraction; the loss is scaled.
-    Float16,
-    /// 16 bits, of these 7 for the fraction.
-    Bfloat16,
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".to_string()),
-        Ok(value) => Ok(value),
-        Err(_) => Err("not a whole number".to_string()),
-    }
-}
-
-fn number(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(value),
-        _ => Err("not a number".to_string()),
-    }
-}
-
-fn non_negative_number(text: &str) -> Result<f64, String> {
-    number(text).and_then(|value| match value {
-        value if value < 0.0 => Err("must not be negative".to_string()),
-        value => Ok(value),
-    })
-}
-
-fn positive_number(text: &str) -> Result<f64, String> {
-    number(text).and_then(|value| match value {
-        value if value <= 0.0 => Err("must be above 0".to_string()),
-        value => Ok(value),
-    })
-}
-
-fn learning_rate(text: &str) -> Result<f64, String> {
-    positive_number(text).and_then(|value| match value {
-        value if value > 1.0 => Err("must be at most 1".to_string()),
-        value => Ok(value),
-    })
-}
-
-fn fraction(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
-        _ => Err("must lie within 0..=1".to_string()),
-    }
-}
-
-fn granularity(text: &str) -> Result<GranularityChoice, String> {
-    if text == "auto" {
-        return Ok(GranularityChoice(None));
-    }
-    text.parse()
-        .map(|granularity| GranularityChoice(Some(granularity)))
-        .map_err(|_| "expected auto, tensor, row or group:N (N at least 1)".to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn flags_of_the_original_parse_by_name() {
-        let cli = Cli::parse_from([
-            "t81-qat",
-            "gpt2",
-            "--dataset-name",
-            "wikitext",
-            "--output-dir",
-            "ternary-gpt2",
-            "--per-device-train-batch-size",
-            "4",
-            "--learning-rate",
-            "5e-5",
-            "--max-train-samples",
-            "1000",
-            "--gradient-accumulation-steps",
-            "2",
-            "--num-train-epochs",
-            "3",
-            "--block-size",
-            "256",
-            "--dataset-config-name",
-            "wikitext-2-raw-v1",
-            "--ternary-threshold",
-            "0.45",
-            "--ternary-stochastic-rounding",
-            "--ternary-warmup-steps",
-            "500",
-        ]);
-        let train = cli.train.unwrap();
-        assert_eq!(train.model, "gpt2");
-        assert_eq!(train.dataset_name.as_deref(), Some("wikitext"));
-        assert_eq!(
-            train.dataset_config_name.as_deref(),
-            Some("wikitext-2-raw-v1")
-        );
-        assert_eq!(train.per_device_train_batch_size, 4);
-        assert_eq!(train.learning_rate, Some(5e-5));
-        assert_eq!(train.max_train_samples, Some(1000));
-        assert_eq!(train.gradient_accumulation_steps, 2);
-        assert_eq!(train.num_train_epochs, 3.0);
-        assert_eq!(train.ternary_threshold, Some(0.45));
-        assert!(train.ternary_stochastic_rounding);
-        assert_eq!(train.ternary_warmup_steps, Some(500));
-    }
-
-    #[test]
-    fn values_out_of_range_are_refused() {
-        for flags in [
-            ["--ternary-threshold", "1.5"],
-            ["--learning-rate", "-1"],
-            ["--block-size", "0"],
-            ["--granularity", "group:0"],
-            ["--max-grad-norm", "NaN"],
-        ] {
-            let mut line = vec![
-                "t81-qat",
-                "tiny",
-                "--dataset-name",
-                "stories",
-                "--output-dir",
-                "x",
-            ];
-            line.extend(flags);
-            assert!(Cli::try_parse_from(line).is_err(), "{flags:?}");
-        }
-    }
 }
