@@ -9,6 +9,7 @@ use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use t81_core::{Granularity, Quantizer, Reference, Rounding, ScaleRule};
 
+use crate::packed::packed_linear;
 use crate::reparameterization::{Ternary, TernaryWeight};
 use crate::schedules::TernaryHandle;
 use crate::selection::Selection;
@@ -123,7 +124,7 @@ impl TernaryLinear {
     /// - input: `[..., d_input]`
     /// - output: `[..., d_output]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        self.linear.forward(input)
+        packed_linear(&self.linear, input)
     }
 
     /// The layer's float parameters, with the ternary reparameterization attached.
@@ -135,7 +136,7 @@ impl TernaryLinear {
     ///
     /// # Panics
     ///
-    /// When the reparameterization was folded in by [`Module::materialize`].
+    /// When the reparameterization was folded in by [`Module::materialize`] or packed.
     pub fn quantizer(&self) -> Quantizer {
         self.linear
             .weight

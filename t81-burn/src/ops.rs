@@ -1,14 +1,16 @@
-//! The one operation that T81 adds to Burn's backends: float weights in, ternary weights out.
+//! The operations that T81 adds to Burn's backends: float weights in, ternary weights out; and products with packed weights.
 //!
 //! Burn dispatches a [`Tensor`] to its backend at run time; [`TernaryOps`] extends every backend with
 //! [`ternary_quantize`](TernaryOps::ternary_quantize). A backend that has a kernel of its own overrides it; any other
 //! one inherits the default body, which reads the weight to the host, calls the same [`Quantizer`] and uploads the
 //! result. Both give the same bits, since only `t81_core` turns floats into codes and scales.
 
+use std::sync::Arc;
+
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Tensor, TensorData, read_sync};
-use t81_core::{Layout, Quantizer};
+use t81_core::{ActivationPrecision, InterleavedMatrix, Layout, Quantizer};
 
 /// What [`ternary_quantize`] does to a weight.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +91,36 @@ pub trait TernaryOps: Backend {
     fn ternary_quantize(weight: FloatTensor<Self>, settings: TernarySettings) -> FloatTensor<Self> {
         quantize_through_host::<Self>(weight, &settings)
     }
+
+    /// Multiplies activations with a packed ternary weight, which has no gradient.
+    ///
+    /// # Shapes
+    ///
+    /// - `input`: `[batch, d_input]`
+    /// - output: `[batch, d_output]`, of the float type of the input
+    ///
+    /// A backend without packed kernels makes floats of the weight and ignores `precision`.
+    #[fusion(dtype = input, shape = {
+        let mut shape = input.clone();
+        shape[1] = weight.rows();
+        shape
+    })]
+    fn ternary_matmul(
+        input: FloatTensor<Self>,
+        weight: Arc<InterleavedMatrix>,
+        precision: ActivationPrecision,
+    ) -> FloatTensor<Self> {
+        let _ = precision;
+        let matrix = weight.to_matrix();
+        let mut values = vec![0.0; matrix.rows() * matrix.columns()];
+        matrix
+            .dequantize_into(Layout::InOut, &mut values)
+            .expect("the buffer has the size of the matrix");
+        let data =
+            TensorData::new(values, [matrix.columns(), matrix.rows()]).convert_dtype(input.dtype());
+        let weight = Self::float_from_data(data, &input.device());
+        Self::float_matmul(input, weight)
+    }
 }
 
 /// Reads a weight back, quantizes it and uploads the result.
@@ -140,4 +172,32 @@ pub(crate) fn quantize_on_host(
 /// ```
 pub fn ternary_quantize(weight: Tensor<2>, settings: TernarySettings) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::ternary_quantize(weight.into_dispatch(), settings))
+}
+
+/// Multiplies activations with a packed ternary weight, which has no gradient; on the CPU by the kernels of
+/// [`InterleavedMatrix::matmul`], on other backends as floats.
+///
+/// # Shapes
+///
+/// - input: `[batch, d_input]`
+/// - output: `[batch, d_output]`
+///
+/// # Panics
+///
+/// When `d_input` is not the matrix' number of columns.
+pub fn ternary_matmul(
+    input: Tensor<2>,
+    weight: Arc<InterleavedMatrix>,
+    precision: ActivationPrecision,
+) -> Tensor<2> {
+    assert_eq!(
+        input.dims()[1],
+        weight.columns(),
+        "ternary_matmul: the input features must be the weight's columns"
+    );
+    Tensor::from_dispatch(Dispatch::ternary_matmul(
+        input.into_dispatch(),
+        weight,
+        precision,
+    ))
 }

@@ -176,6 +176,26 @@ pub struct QuantizeWeightError {
     pub source: QuantizeError,
 }
 
+/// The codes and scales of a `Linear` weight `[d_input, d_output]`.
+pub(crate) fn quantize_weight<const D: usize>(
+    path: &str,
+    quantizer: &Quantizer,
+    weight: Tensor<D>,
+) -> Result<TernaryMatrix, QuantizeWeightError> {
+    let shape = weight.shape();
+    let (columns, rows) = (shape[0], shape[1]);
+    let data = weight.inner().into_data().convert::<f32>();
+    let values = data
+        .as_slice::<f32>()
+        .expect("data converted to f32 is a slice of f32");
+    quantizer
+        .quantize(values, rows, columns, Layout::InOut)
+        .map_err(|source| QuantizeWeightError {
+            path: path.to_string(),
+            source,
+        })
+}
+
 struct Quantize<'a, F, E> {
     report: &'a TernaryReport,
     quantizer: Quantizer,
@@ -190,19 +210,7 @@ where
     E: From<QuantizeWeightError>,
 {
     fn give<const D: usize>(&mut self, path: &str, weight: Tensor<D>) -> Result<(), E> {
-        let shape = weight.shape();
-        let (columns, rows) = (shape[0], shape[1]);
-        let data = weight.inner().into_data().convert::<f32>();
-        let values = data
-            .as_slice::<f32>()
-            .expect("data converted to f32 is a slice of f32");
-        let matrix = self
-            .quantizer
-            .quantize(values, rows, columns, Layout::InOut)
-            .map_err(|source| QuantizeWeightError {
-                path: path.to_string(),
-                source,
-            })?;
+        let matrix = quantize_weight(path, &self.quantizer, weight)?;
         (self.receive)(path, matrix)
     }
 }

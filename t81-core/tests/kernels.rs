@@ -131,6 +131,7 @@ fn check(matrix: &TernaryMatrix, input: &[f32]) {
         }
         for encoding in ENCODINGS {
             let interleaved = InterleavedMatrix::new(matrix, encoding);
+            assert_eq!(interleaved.to_matrix(), *matrix);
             for instructions in Instructions::available() {
                 let whole = product(&interleaved, instructions, input, precision);
                 assert_eq!(

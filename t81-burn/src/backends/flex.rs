@@ -1,8 +1,12 @@
 //! Flex keeps tensors in host memory: the quantizer reads the weight where it lies and writes the result once.
 
+use std::sync::Arc;
+
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, TensorData};
+
+use t81_core::{ActivationPrecision, InterleavedMatrix};
 
 use crate::ops::{TernaryOps, TernarySettings, quantize_on_host};
 
@@ -21,5 +25,27 @@ impl TernaryOps for Flex {
         let mut output = vec![0.0; values.len()];
         settings.apply(values, [shape[0], shape[1]], &mut output);
         FloatTensor::<Self>::from_data(TensorData::new(output, shape))
+    }
+
+    fn ternary_matmul(
+        input: FloatTensor<Self>,
+        weight: Arc<InterleavedMatrix>,
+        precision: ActivationPrecision,
+    ) -> FloatTensor<Self> {
+        let dtype = input.dtype();
+        let shape = [input.shape()[0], weight.rows()];
+        let mut output = vec![0.0; shape[0] * shape[1]];
+        let multiplied = if dtype == DType::F32 {
+            let input = input.to_contiguous();
+            let values = input
+                .as_slice::<f32>()
+                .expect("a contiguous F32 tensor is a slice of f32");
+            weight.matmul(values, &mut output, precision)
+        } else {
+            let values: Vec<f32> = input.into_data().iter::<f32>().collect();
+            weight.matmul(&values, &mut output, precision)
+        };
+        multiplied.expect("the input features are the weight's columns");
+        FloatTensor::<Self>::from_data(TensorData::new(output, shape).convert_dtype(dtype))
     }
 }

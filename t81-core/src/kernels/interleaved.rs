@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::segments::{Segment, cut};
 use crate::matrix::{TernaryMatrix, ZERO_CODES};
+use crate::settings::Granularity;
 
 /// Rows of a panel; a kernel computes them together.
 pub(super) const PANEL: usize = 16;
@@ -47,6 +48,7 @@ pub struct InterleavedMatrix {
     rows: usize,
     columns: usize,
     encoding: CodeEncoding,
+    granularity: Granularity,
     pub(super) segments: Vec<Segment>,
     /// `[panels, steps]`.
     codes: Vec<Step>,
@@ -110,6 +112,7 @@ impl InterleavedMatrix {
             rows,
             columns,
             encoding,
+            granularity: matrix.granularity(),
             segments,
             codes,
             scales,
@@ -139,6 +142,35 @@ impl InterleavedMatrix {
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         STEP * self.codes.len() + 2 * (self.scales.len() + self.sums.len())
+    }
+
+    /// The matrix that was interleaved.
+    #[must_use]
+    pub fn to_matrix(&self) -> TernaryMatrix {
+        let row_bytes = self.columns.div_ceil(4);
+        let mut codes = vec![ZERO_CODES; self.rows * row_bytes];
+        codes
+            .par_chunks_exact_mut(row_bytes)
+            .enumerate()
+            .for_each(|(row, codes)| {
+                let panel = self.panel(row / PANEL);
+                for segment in &self.segments {
+                    read_segment(panel.codes, segment, row % PANEL, self.encoding, codes);
+                }
+            });
+        let shared = self.granularity == Granularity::Tensor;
+        let groups = if shared {
+            1
+        } else {
+            self.granularity.scales_per_row(self.columns)
+        };
+        let scales = (0..if shared { 1 } else { self.rows })
+            .flat_map(|row| {
+                let panel = self.panel(row / PANEL);
+                (0..groups).map(move |group| panel.scales[group][row % PANEL])
+            })
+            .collect();
+        TernaryMatrix::from_valid_parts(codes, scales, self.rows, self.columns, self.granularity)
     }
 
     pub(super) fn panels(&self) -> usize {
@@ -228,6 +260,36 @@ fn write_segment(
     }
 }
 
+/// Reads one row's codes of a segment into a packed row that holds code 0 there.
+fn read_segment(
+    codes: &[Step],
+    segment: &Segment,
+    lane: usize,
+    encoding: CodeEncoding,
+    row: &mut [u8],
+) {
+    let step_columns = 4 * encoding.codes_per_byte();
+    for column in segment.columns.clone() {
+        let place = column - segment.columns.start;
+        let (step, place) = (place / step_columns, place % step_columns);
+        let byte = codes[segment.first_step + step].0[4 * lane + place % 4];
+        let n = place / 4;
+        let digit = match encoding {
+            CodeEncoding::TwoBit => byte >> (2 * n) & 3,
+            CodeEncoding::BaseThree => base_three_digit(byte, n),
+        };
+        // Code 0 is the digit 1.
+        row[column / 4] ^= (digit ^ 1) << (2 * (column % 4));
+    }
+}
+
+/// Digit `n` (code + 1) of a byte of base-three codes.
+pub(super) fn base_three_digit(byte: u8, n: usize) -> u8 {
+    const POWERS: [u8; 5] = [1, 3, 9, 27, 81];
+    let rest = (byte ^ 0x80).wrapping_mul(POWERS[n]);
+    ((u16::from(rest) * 3) >> 8) as u8
+}
+
 /// Takes the two bits `j` of byte `i` to the two bits `i` of byte `j`.
 fn transpose(bits: u32) -> u32 {
     let swap = (bits ^ (bits >> 6)) & 0x00cc_00cc;
@@ -239,7 +301,6 @@ fn transpose(bits: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Granularity;
 
     #[test]
     fn a_transposition_moves_every_pair_of_bits() {

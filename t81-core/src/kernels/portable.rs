@@ -2,18 +2,10 @@
 
 use half::f16;
 
-use super::interleaved::{PANEL, Step};
+use super::interleaved::{PANEL, Step, base_three_digit};
 use super::kernel::Kernel;
 
 pub(super) struct Portable;
-
-const POWERS: [u8; 5] = [1, 3, 9, 27, 81];
-
-/// Digit `n` (code + 1) of a byte of base-three codes.
-fn base_three_digit(byte: u8, n: usize) -> u8 {
-    let rest = (byte ^ 0x80).wrapping_mul(POWERS[n]);
-    (u16::from(rest) * 3 >> 8) as u8
-}
 
 impl Kernel for Portable {
     type Integers = [i32; PANEL];

@@ -1,0 +1,223 @@
+//! Inference with ternary weights in two bits, on the packed kernels.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use burn::module::{Module, ModuleVisitor, Param, Reparameterization, Reparameterizer};
+use burn::nn::Linear;
+use burn::tensor::{Tensor, TensorData};
+use t81_core::{ActivationPrecision, CodeEncoding, InterleavedMatrix, Layout, TernaryMatrix};
+
+use crate::ops::ternary_matmul;
+use crate::reparameterization::{QuantizeWeightError, TernaryWeight, quantize_weight};
+
+/// Turns a trained ternary model into one whose ternary weights take two bits each.
+pub trait Pack: Module {
+    /// Replaces the float base of every ternary weight by its codes and scales: those that [`Module::valid`] computes
+    /// with, for [`Ternary::apply`](crate::Ternary::apply) and [`TernaryLinear`](crate::TernaryLinear) alike.
+    ///
+    /// [`packed_linear`] then multiplies by the codes themselves; the decoders of [`models`](crate::models) and
+    /// [`TernaryLinear`](crate::TernaryLinear) use it, any other `Linear` makes floats of its weight at each forward pass.
+    /// The model is for inference: its float weights are gone, and a record of it holds NaN in their place. Its
+    /// [`Module::materialize`] gives exact ternary floats.
+    ///
+    /// ```
+    /// use burn::module::Module;
+    /// use burn::tensor::{Device, Distribution, Tensor, Tolerance};
+    /// use t81_burn::{Pack, TernaryLinearConfig};
+    /// use t81_core::ActivationPrecision;
+    ///
+    /// let device = Device::default();
+    /// let layer = TernaryLinearConfig::new(512, 64).init(&device);
+    /// let input = Tensor::<2>::random([3, 512], Distribution::Default, &device);
+    /// let expected = layer.valid().forward(input.clone()).into_data();
+    /// let packed = layer.pack(ActivationPrecision::Float32)?;
+    /// let output = packed.forward(input).into_data();
+    /// output.assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-4));
+    /// # Ok::<(), t81_burn::QuantizeWeightError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The first weight that cannot be quantized (NaN, infinity).
+    fn pack(self, precision: ActivationPrecision) -> Result<Self, QuantizeWeightError> {
+        let packed = PackedWeights::of(&self, precision)?;
+        Ok(packed.attach(self.valid().materialize()))
+    }
+}
+
+impl<M: Module> Pack for M {}
+
+/// Packed weights by the path of their parameter.
+#[derive(Clone, Debug)]
+pub struct PackedWeights {
+    precision: ActivationPrecision,
+    weights: HashMap<String, Arc<InterleavedMatrix>>,
+}
+
+impl PackedWeights {
+    /// None yet. `precision` says how activations enter the products.
+    pub fn new(precision: ActivationPrecision) -> Self {
+        Self {
+            precision,
+            weights: HashMap::new(),
+        }
+    }
+
+    /// Those of the ternary weights of `model`.
+    ///
+    /// # Errors
+    ///
+    /// The first weight that cannot be quantized.
+    pub fn of<M: Module>(
+        model: &M,
+        precision: ActivationPrecision,
+    ) -> Result<Self, QuantizeWeightError> {
+        let mut visitor = PackTernary {
+            packed: Self::new(precision),
+            path: Vec::new(),
+            outcome: Ok(()),
+        };
+        model.visit(&mut visitor);
+        visitor.outcome.map(|()| visitor.packed)
+    }
+
+    /// Adds the weight of the parameter at `path`, `[d_output, d_input]`.
+    pub fn insert(&mut self, path: impl Into<String>, matrix: &TernaryMatrix) {
+        let matrix = InterleavedMatrix::new(matrix, CodeEncoding::TwoBit);
+        self.weights.insert(path.into(), Arc::new(matrix));
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.weights.is_empty()
+    }
+
+    /// Bytes of all codes and scales.
+    pub fn size_bytes(&self) -> usize {
+        self.weights
+            .values()
+            .map(|matrix| matrix.size_bytes())
+            .sum()
+    }
+
+    /// Puts the weights in the place of the float parameters at their paths. Paths that the model lacks, and weights of
+    /// another shape, are left out.
+    pub fn attach<M: Module>(self, model: M) -> M {
+        model.apply_reparameterization(self)
+    }
+}
+
+impl Reparameterizer for PackedWeights {
+    type Reparam = PackedWeight;
+
+    fn reparameterize<const D: usize>(
+        &mut self,
+        path: &str,
+        param: Param<Tensor<D>>,
+    ) -> (Param<Tensor<D>>, Option<PackedWeight>) {
+        let shape = param.lazy_shape();
+        let fits =
+            |matrix: &Arc<InterleavedMatrix>| shape.to_vec() == [matrix.columns(), matrix.rows()];
+        let Some(matrix) = self
+            .weights
+            .get(path)
+            .filter(|matrix| fits(matrix))
+            .cloned()
+        else {
+            return (param, None);
+        };
+        // One NaN, seen at every place: the shape stays, the memory goes.
+        let base = Tensor::<D>::full([1; D], f32::NAN, &param.lazy_device()).expand(shape);
+        let weight = PackedWeight {
+            matrix,
+            precision: self.precision,
+        };
+        (Param::initialized(param.id, base), Some(weight))
+    }
+}
+
+/// The state that Burn attaches to a packed parameter.
+#[derive(Module, Debug)]
+pub struct PackedWeight {
+    #[module(skip)]
+    matrix: Arc<InterleavedMatrix>,
+    #[module(skip)]
+    precision: ActivationPrecision,
+}
+
+impl PackedWeight {
+    /// The codes and scales.
+    pub fn matrix(&self) -> &InterleavedMatrix {
+        &self.matrix
+    }
+}
+
+impl Reparameterization for PackedWeight {
+    const NAME: &'static str = "packed";
+
+    fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
+        let matrix = self.matrix.to_matrix();
+        let mut weights = vec![0.0; matrix.rows() * matrix.columns()];
+        matrix
+            .dequantize_into(Layout::InOut, &mut weights)
+            .expect("the buffer has the size of the matrix");
+        let data = TensorData::new(weights, base.shape()).convert_dtype(base.dtype());
+        Tensor::from_data(data, &base.device())
+    }
+}
+
+/// Applies a `Linear` layer: on the packed kernels if its weight is packed, as Burn does otherwise.
+///
+/// # Shapes
+///
+/// - input: `[..., d_input]`
+/// - output: `[..., d_output]`
+pub fn packed_linear<const D: usize>(layer: &Linear, input: Tensor<D>) -> Tensor<D> {
+    let Some(weight) = layer.weight.reparameterization::<PackedWeight>() else {
+        return layer.forward(input);
+    };
+    let mut shape = input.dims();
+    let rows = shape[..D - 1].iter().product();
+    let input = input.reshape([rows, shape[D - 1]]);
+    let mut output = ternary_matmul(input, weight.matrix.clone(), weight.precision);
+    if let Some(bias) = &layer.bias {
+        output = output + bias.val().unsqueeze();
+    }
+    shape[D - 1] = weight.matrix.rows();
+    output.reshape(shape)
+}
+
+struct PackTernary {
+    packed: PackedWeights,
+    path: Vec<String>,
+    outcome: Result<(), QuantizeWeightError>,
+}
+
+impl ModuleVisitor for PackTernary {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(weight) = param.reparameterization::<TernaryWeight>() else {
+            return;
+        };
+        if self.outcome.is_ok() {
+            let path = self.path.join(".");
+            match quantize_weight(&path, &weight.exact_quantizer(), param.base()) {
+                Ok(matrix) => self.packed.insert(path, &matrix),
+                Err(error) => self.outcome = Err(error),
+            }
+        }
+    }
+}
