@@ -36,7 +36,7 @@
 //! - [`TernarySchedule`], [`TernaryHandle`], [`TernaryScheduler`]: warm-up of threshold and blend, driven by the
 //!   optimizer step and saved with Burn's checkpoints.
 //! - [`ternary_quantize`], [`TernaryOps`]: the operation itself, with its straight-through gradient.
-//! - [`Pack`]: inference with two bits a weight, on the packed kernels of `t81_core`.
+//! - [`Ternary::pack`]: inference with two bits a weight, on the packed kernels of `t81_core`.
 //! - [`models`]: decoder-only language models whose parameters carry the names of their Hugging Face checkpoints.
 //!
 //! # Feature flags
@@ -58,7 +58,7 @@ pub mod models;
 
 pub use linear::{TernaryLinear, TernaryLinearConfig};
 pub use ops::{TernaryOps, TernarySettings, ternary_matmul, ternary_quantize};
-pub use packed::{Pack, PackedWeight, PackedWeights, packed_linear};
+pub use packed::{PackedWeight, PackedWeights, packed_linear};
 pub use reparameterization::{QuantizeWeightError, Ternary, TernaryWeight};
 pub use report::{KeptParameter, TernaryParameter, TernaryReport};
 pub use schedules::{Ramp, RampShape, TernaryHandle, TernarySchedule, TernaryScheduler};

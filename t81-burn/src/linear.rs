@@ -7,10 +7,10 @@ use burn::module::{
 };
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
-use t81_core::{Granularity, Quantizer, Reference, Rounding, ScaleRule};
+use t81_core::{ActivationPrecision, Granularity, Quantizer, Reference, Rounding, ScaleRule};
 
-use crate::packed::packed_linear;
-use crate::reparameterization::{Ternary, TernaryWeight};
+use crate::packed::{PackedWeights, packed_linear};
+use crate::reparameterization::{QuantizeWeightError, Ternary, TernaryWeight, quantize_weight};
 use crate::schedules::TernaryHandle;
 use crate::selection::Selection;
 
@@ -125,6 +125,25 @@ impl TernaryLinear {
     /// - output: `[..., d_output]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         packed_linear(&self.linear, input)
+    }
+
+    /// The layer for inference, its weight in two bits; see [`Ternary::pack`].
+    ///
+    /// # Errors
+    ///
+    /// When the weight cannot be quantized (NaN, infinity).
+    ///
+    /// # Panics
+    ///
+    /// As [`quantizer`](Self::quantizer).
+    pub fn pack(self, precision: ActivationPrecision) -> Result<Self, QuantizeWeightError> {
+        let weight = self.linear.weight.base();
+        let matrix = quantize_weight("weight", &self.quantizer(), weight)?;
+        let mut packed = PackedWeights::new(precision);
+        packed.insert("weight", &matrix);
+        Ok(Self {
+            linear: packed.attach(self.linear.valid().materialize()),
+        })
     }
 
     /// The layer's float parameters, with the ternary reparameterization attached.

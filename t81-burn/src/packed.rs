@@ -3,18 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use burn::module::{Module, ModuleVisitor, Param, Reparameterization, Reparameterizer};
+use burn::module::{Module, Param, Reparameterization, Reparameterizer};
 use burn::nn::Linear;
 use burn::tensor::{Tensor, TensorData};
 use t81_core::{ActivationPrecision, CodeEncoding, InterleavedMatrix, Layout, TernaryMatrix};
 
 use crate::ops::ternary_matmul;
-use crate::reparameterization::{QuantizeWeightError, TernaryWeight, quantize_weight};
+use crate::reparameterization::{QuantizeWeightError, Ternary};
+use crate::report::TernaryReport;
 
-/// Turns a trained ternary model into one whose ternary weights take two bits each.
-pub trait Pack: Module {
-    /// Replaces the float base of every ternary weight by its codes and scales: those that [`Module::valid`] computes
-    /// with, for [`Ternary::apply`](crate::Ternary::apply) and [`TernaryLinear`](crate::TernaryLinear) alike.
+impl Ternary {
+    /// Turns a trained model, which `report` describes, into one whose ternary weights take two bits each: the codes and
+    /// scales that [`Module::valid`] computes with take the place of their float base.
     ///
     /// [`packed_linear`] then multiplies by the codes themselves; the decoders of [`models`](crate::models) and
     /// [`TernaryLinear`](crate::TernaryLinear) use it, any other `Linear` makes floats of its weight at each forward pass.
@@ -23,30 +23,54 @@ pub trait Pack: Module {
     ///
     /// ```
     /// use burn::module::Module;
-    /// use burn::tensor::{Device, Distribution, Tensor, Tolerance};
-    /// use t81_burn::{Pack, TernaryLinearConfig};
+    /// use burn::tensor::{Device, Int, Tensor, Tolerance};
+    /// use t81_burn::Ternary;
+    /// use t81_burn::models::llama::LlamaConfig;
     /// use t81_core::ActivationPrecision;
     ///
     /// let device = Device::default();
-    /// let layer = TernaryLinearConfig::new(512, 64).init(&device);
-    /// let input = Tensor::<2>::random([3, 512], Distribution::Default, &device);
-    /// let expected = layer.valid().forward(input.clone()).into_data();
-    /// let packed = layer.pack(ActivationPrecision::Float32)?;
-    /// let output = packed.forward(input).into_data();
-    /// output.assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-4));
+    /// let ternary = Ternary::default();
+    /// let (model, report) = ternary.apply(LlamaConfig::qwen2(97, 64, 128, 2, 4).init(&device));
+    /// let tokens = Tensor::<2, Int>::from_data([[1, 2, 3]], &device);
+    /// let expected = model.valid().forward(tokens.clone()).into_data();
+    /// let packed = ternary.pack(model, &report, ActivationPrecision::Float32)?;
+    /// let logits = packed.forward(tokens).into_data();
+    /// logits.assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-4));
     /// # Ok::<(), t81_burn::QuantizeWeightError>(())
     /// ```
     ///
     /// # Errors
     ///
     /// The first weight that cannot be quantized (NaN, infinity).
-    fn pack(self, precision: ActivationPrecision) -> Result<Self, QuantizeWeightError> {
-        let packed = PackedWeights::of(&self, precision)?;
-        Ok(packed.attach(self.valid().materialize()))
+    pub fn pack<M: Module>(
+        &self,
+        model: M,
+        report: &TernaryReport,
+        precision: ActivationPrecision,
+    ) -> Result<M, QuantizeWeightError> {
+        let packed = self.packed_weights(&model, report, precision)?;
+        Ok(packed.attach(model.valid().materialize()))
+    }
+
+    /// The packed weights alone; see [`pack`](Self::pack).
+    ///
+    /// # Errors
+    ///
+    /// The first weight that cannot be quantized.
+    pub fn packed_weights<M: Module>(
+        &self,
+        model: &M,
+        report: &TernaryReport,
+        precision: ActivationPrecision,
+    ) -> Result<PackedWeights, QuantizeWeightError> {
+        let mut packed = PackedWeights::new(precision);
+        self.quantize_weights(model, report, |path, matrix| {
+            packed.insert(path, &matrix);
+            Ok::<(), QuantizeWeightError>(())
+        })?;
+        Ok(packed)
     }
 }
-
-impl<M: Module> Pack for M {}
 
 /// Packed weights by the path of their parameter.
 #[derive(Clone, Debug)]
@@ -62,24 +86,6 @@ impl PackedWeights {
             precision,
             weights: HashMap::new(),
         }
-    }
-
-    /// Those of the ternary weights of `model`.
-    ///
-    /// # Errors
-    ///
-    /// The first weight that cannot be quantized.
-    pub fn of<M: Module>(
-        model: &M,
-        precision: ActivationPrecision,
-    ) -> Result<Self, QuantizeWeightError> {
-        let mut visitor = PackTernary {
-            packed: Self::new(precision),
-            path: Vec::new(),
-            outcome: Ok(()),
-        };
-        model.visit(&mut visitor);
-        visitor.outcome.map(|()| visitor.packed)
     }
 
     /// Adds the weight of the parameter at `path`, `[d_output, d_input]`.
@@ -191,33 +197,4 @@ pub fn packed_linear<const D: usize>(layer: &Linear, input: Tensor<D>) -> Tensor
     }
     shape[D - 1] = weight.matrix.rows();
     output.reshape(shape)
-}
-
-struct PackTernary {
-    packed: PackedWeights,
-    path: Vec<String>,
-    outcome: Result<(), QuantizeWeightError>,
-}
-
-impl ModuleVisitor for PackTernary {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(weight) = param.reparameterization::<TernaryWeight>() else {
-            return;
-        };
-        if self.outcome.is_ok() {
-            let path = self.path.join(".");
-            match quantize_weight(&path, &weight.exact_quantizer(), param.base()) {
-                Ok(matrix) => self.packed.insert(path, &matrix),
-                Err(error) => self.outcome = Err(error),
-            }
-        }
-    }
 }
