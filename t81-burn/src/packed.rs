@@ -115,11 +115,21 @@ impl PackedWeights {
     /// Puts the weights in the place of the float parameters at their paths. Paths that the model lacks, and weights of
     /// another shape, are left out.
     pub fn attach<M: Module>(self, model: M) -> M {
-        model.apply_reparameterization(self)
+        self.attach_named(model, str::to_string)
+    }
+
+    /// [`attach`](Self::attach) of weights that go by what `name` makes of a path.
+    pub(crate) fn attach_named<M: Module>(self, model: M, name: fn(&str) -> String) -> M {
+        model.apply_reparameterization(Attach { packed: self, name })
     }
 }
 
-impl Reparameterizer for PackedWeights {
+struct Attach {
+    packed: PackedWeights,
+    name: fn(&str) -> String,
+}
+
+impl Reparameterizer for Attach {
     type Reparam = PackedWeight;
 
     fn reparameterize<const D: usize>(
@@ -128,21 +138,17 @@ impl Reparameterizer for PackedWeights {
         param: Param<Tensor<D>>,
     ) -> (Param<Tensor<D>>, Option<PackedWeight>) {
         let shape = param.lazy_shape();
-        let fits =
-            |matrix: &Arc<InterleavedMatrix>| shape.to_vec() == [matrix.columns(), matrix.rows()];
-        let Some(matrix) = self
-            .weights
-            .get(path)
-            .filter(|matrix| fits(matrix))
-            .cloned()
+        let matrix = self.packed.weights.get(&(self.name)(path));
+        let Some(matrix) =
+            matrix.filter(|matrix| shape.to_vec() == [matrix.columns(), matrix.rows()])
         else {
             return (param, None);
         };
         // One NaN, seen at every place: the shape stays, the memory goes.
         let base = Tensor::<D>::full([1; D], f32::NAN, &param.lazy_device()).expand(shape);
         let weight = PackedWeight {
-            matrix,
-            precision: self.precision,
+            matrix: matrix.clone(),
+            precision: self.packed.precision,
         };
         (Param::initialized(param.id, base), Some(weight))
     }

@@ -14,7 +14,7 @@ use crate::command::Run;
 use crate::device::workers;
 use crate::error::QatError;
 use crate::evaluation::evaluate_windows;
-use crate::load::load_decoder;
+use crate::load::load_for_inference;
 use crate::training::QatModel;
 
 /// Tokens a window of llama-perplexity.
@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<Run, QatError> {
         .unwrap_or(LLAMA_CPP_CONTEXT.min(config.context_length()));
     check_block_size(block_size, &config)?;
     let device = Device::flex();
-    let decoder = load_decoder(&directory, &device)?;
+    let decoder = load_for_inference(&directory, arguments.activations.into(), &device)?;
     let tokenizer = load_tokenizer(directory.directory())?;
     let mut tokens = tokenize_text(&tokenizer, &read_text(&arguments.text)?)?;
     let first_token = beginning_of_sequence(directory.directory())?;

@@ -36,7 +36,7 @@ pub use error::QatError;
 pub use evaluation::Evaluation;
 pub use generate::Sampling;
 pub use interrupt::{INTERRUPTED, interrupt_flag};
-pub use load::from_pretrained_t81;
+pub use load::{from_pretrained_t81, from_pretrained_t81_packed};
 pub use recipe::Recipe;
 pub use settings::RunSettings;
 pub use summary::{Baseline, Sizes, Summary};

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use t81_burn::PackedWeights;
 use t81_burn::models::Decoder;
-use t81_core::Layout;
+use t81_core::{ActivationPrecision, Layout};
 use t81_hub::{HubError, T81Directory, T81Tensor};
 
 use crate::architecture::decoder_config;
@@ -48,6 +49,47 @@ pub(crate) fn load_decoder(directory: &T81Directory, device: &Device) -> Result<
             directory: directory.directory().to_path_buf(),
             source,
         })
+}
+
+/// [`from_pretrained_t81`] with the ternary weights in two bits, for inference; see [`t81_burn::Ternary::pack`].
+/// `precision` says how activations enter the products.
+///
+/// # Errors
+/// As [`from_pretrained_t81`].
+pub fn from_pretrained_t81_packed(
+    directory: impl AsRef<Path>,
+    precision: ActivationPrecision,
+    device: &Device,
+) -> Result<Decoder, QatError> {
+    load_packed(&T81Directory::open(directory)?, precision, device)
+}
+
+/// The decoder with the ternary weights of `directory` as they are there.
+pub(crate) fn load_packed(
+    directory: &T81Directory,
+    precision: ActivationPrecision,
+    device: &Device,
+) -> Result<Decoder, QatError> {
+    let decoder = load_decoder(directory, device)?;
+    let mut packed = PackedWeights::new(precision);
+    for spec in decoder.weight_specs() {
+        if let T81Tensor::Ternary(matrix) = directory.get(&spec.name)? {
+            packed.insert(spec.name, &matrix);
+        }
+    }
+    Ok(decoder.attach_packed(packed))
+}
+
+/// The packed decoder for a CPU; on a GPU, which has no packed kernels, that with floats.
+pub(crate) fn load_for_inference(
+    directory: &T81Directory,
+    precision: ActivationPrecision,
+    device: &Device,
+) -> Result<Decoder, QatError> {
+    match *device == Device::flex() {
+        true => load_packed(directory, precision, device),
+        false => load_decoder(directory, device),
+    }
 }
 
 /// Shape and values of a weight as its float checkpoint stores them.

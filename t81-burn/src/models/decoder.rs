@@ -6,6 +6,7 @@ use super::loss::{Head, Teacher};
 use super::{
     CacheError, DecoderCache, DecoderConfigError, LoadWeightsError, TokenLoss, Weight, WeightSpec,
 };
+use crate::packed::PackedWeights;
 use burn::config::Config;
 use burn::module::{
     Content, Devices, DisplaySettings, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper,
@@ -235,6 +236,14 @@ impl Decoder {
         let states = self.forward_hidden(tokens);
         self.head()
             .loss(states, targets, mask, self.compute_dtype(), Some(teacher))
+    }
+
+    /// Puts packed weights, by their Hugging Face names, in the place of float ones; see [`Ternary::pack`](crate::Ternary::pack).
+    pub fn attach_packed(self, packed: PackedWeights) -> Self {
+        match self {
+            Self::Llama(model) => Self::Llama(packed.attach_named(model, llama::hugging_face_name)),
+            Self::Gpt2(model) => Self::Gpt2(packed.attach_named(model, gpt2::hugging_face_name)),
+        }
     }
 
     fn head(&self) -> Head {

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use t81_core::Granularity;
+use t81_core::{ActivationPrecision, Granularity};
 
 /// `--granularity`, which may leave the choice to the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,24 @@ pub enum WarmupType {
     Cosine,
     /// No warm-up: the final value from the start.
     Constant,
+}
+
+/// `--activations`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ActivationChoice {
+    /// As they are.
+    Float32,
+    /// Rounded in blocks of 256.
+    Int8,
+}
+
+impl From<ActivationChoice> for ActivationPrecision {
+    fn from(choice: ActivationChoice) -> Self {
+        match choice {
+            ActivationChoice::Float32 => Self::Float32,
+            ActivationChoice::Int8 => Self::Int8,
+        }
+    }
 }
 
 /// `--torch-dtype`, by the names of PyTorch.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::choices::ActivationChoice;
 use super::values::positive;
 
 /// Arguments of `evaluate`.
@@ -21,6 +22,10 @@ pub struct EvaluateArguments {
     /// Windows to evaluate at most.
     #[arg(long, value_name = "N", value_parser = positive)]
     pub max_windows: Option<usize>,
+    /// How activations enter the products with ternary weights: as they are, or rounded to int8 as llama.cpp does, which is
+    /// several times faster.
+    #[arg(long, value_enum, default_value_t = ActivationChoice::Float32)]
+    pub activations: ActivationChoice,
     /// Write the logits of the first window as raw little-endian f32, [tokens, vocabulary].
     #[arg(long, value_name = "FILE")]
     pub logits_out: Option<PathBuf>,

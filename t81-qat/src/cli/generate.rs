@@ -2,6 +2,7 @@
 
 use clap::{ArgAction, Args};
 
+use super::choices::ActivationChoice;
 use super::values::{non_negative_float, positive, positive_float, positive_fraction};
 use crate::device::DeviceChoice;
 
@@ -46,6 +47,10 @@ pub struct GenerateArguments {
         require_equals = true
     )]
     pub stop_at_eos: bool,
+    /// How activations enter the products with ternary weights: as they are, or rounded to int8 as llama.cpp does, which is
+    /// several times faster.
+    #[arg(long, value_enum, default_value_t = ActivationChoice::Float32)]
+    pub activations: ActivationChoice,
     /// Where to compute: auto (a GPU if there is one), cpu, gpu, or one as in vulkan:0, metal:0, cuda:0.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,

@@ -8,7 +8,9 @@ mod values;
 
 use clap::{Parser, Subcommand};
 
-pub use choices::{ComputeType, GranularityChoice, LearningRateType, TextRows, WarmupType};
+pub use choices::{
+    ActivationChoice, ComputeType, GranularityChoice, LearningRateType, TextRows, WarmupType,
+};
 pub use evaluate::EvaluateArguments;
 pub use generate::GenerateArguments;
 pub use train::TrainArguments;

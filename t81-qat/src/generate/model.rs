@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use t81_burn::models::{Decoder, DecoderConfig};
+use t81_core::ActivationPrecision;
 use t81_datasets::load_tokenizer;
 use t81_hub::T81Directory;
 use tokenizers::Tokenizer;
@@ -11,7 +12,7 @@ use tokenizers::Tokenizer;
 use super::prompt::TextBounds;
 use crate::architecture::decoder_config;
 use crate::error::QatError;
-use crate::load::load_decoder;
+use crate::load::load_for_inference;
 use crate::source::Source;
 
 /// The metadata of a t81 directory.
@@ -26,10 +27,11 @@ pub(crate) struct GenerationModel {
 
 impl GenerationModel {
     /// Opens a t81 directory with its exact weights, the output directory of a run, a checkpoint directory, or an id of the
-    /// Hub at a revision.
+    /// Hub at a revision. `precision` is for the products with packed ternary weights.
     pub(crate) fn open(
         model: &str,
         revision: Option<&str>,
+        precision: ActivationPrecision,
         device: &Device,
     ) -> Result<Self, QatError> {
         let path = Path::new(model);
@@ -37,12 +39,12 @@ impl GenerationModel {
             .iter()
             .any(|directory| directory.join(T81_METADATA).is_file());
         match is_t81 && revision.is_none() {
-            true => Self::t81(path, device),
+            true => Self::t81(path, precision, device),
             false => Self::checkpoint(model, revision, device),
         }
     }
 
-    fn t81(path: &Path, device: &Device) -> Result<Self, QatError> {
+    fn t81(path: &Path, precision: ActivationPrecision, device: &Device) -> Result<Self, QatError> {
         let directory = T81Directory::open(path)?;
         let config = decoder_config(directory.config(), directory.directory())?;
         let tokenizer = load_tokenizer(directory.directory())?;
@@ -55,7 +57,7 @@ impl GenerationModel {
             });
         }
         Ok(Self {
-            decoder: load_decoder(&directory, device)?,
+            decoder: load_for_inference(&directory, precision, device)?,
             bounds: TextBounds::read(directory.directory(), directory.config())?,
             config,
             tokenizer,
