@@ -35,6 +35,7 @@ mod matrix;
 pub mod numeric;
 mod quantize;
 mod settings;
+mod vectorized;
 
 pub use codec::{BlockFormat, CodecError};
 pub use kernels::{ActivationPrecision, CodeEncoding, Instructions, InterleavedMatrix};

@@ -374,6 +374,7 @@ fn count_zero_pairs(bytes: &[u8]) -> u32 {
 }
 
 /// The 2-bit values (code + 1) of packed codes, one a byte.
+#[inline(always)]
 fn unpack<const LEN: usize>(codes: &[u8]) -> [u8; LEN] {
     let mut values = [0; LEN];
     for (values, byte) in values.chunks_exact_mut(4).zip(codes) {

@@ -9,6 +9,7 @@ use half::f16;
 
 use super::error::BlockFault;
 use super::{pack, read_scale, unpack};
+use crate::vectorized::vectorized;
 
 pub(super) const LEN: usize = 256;
 pub(super) const BYTES: usize = 54;
@@ -40,7 +41,13 @@ const RUNS: [Run; 3] = [
     },
 ];
 
-pub(super) fn encode(codes: &[u8], scale: f16, block: &mut [u8]) {
+vectorized! {
+    /// Writes a block of these codes.
+    pub(super) fn encode(codes: &[u8], scale: f16, block: &mut [u8]) = encode_loop;
+}
+
+#[inline(always)]
+fn encode_loop(codes: &[u8], scale: f16, block: &mut [u8]) {
     let values = unpack::<LEN>(codes);
     let (mut qs, d) = block.split_at_mut(CODE_BYTES);
     for run in &RUNS {

@@ -6,12 +6,19 @@ use half::f16;
 use super::error::BlockFault;
 use super::{count_zero_pairs, pack, read_scale, unpack};
 use crate::matrix::has_invalid_code;
+use crate::vectorized::vectorized;
 
 pub(super) const LEN: usize = 256;
 pub(super) const BYTES: usize = 66;
 const CODE_BYTES: usize = 64;
 
-pub(super) fn encode(codes: &[u8], scale: f16, block: &mut [u8]) {
+vectorized! {
+    /// Writes a block of these codes.
+    pub(super) fn encode(codes: &[u8], scale: f16, block: &mut [u8]) = encode_loop;
+}
+
+#[inline(always)]
+fn encode_loop(codes: &[u8], scale: f16, block: &mut [u8]) {
     let values = unpack::<LEN>(codes);
     let (qs, d) = block.split_at_mut(CODE_BYTES);
     for (qs, values) in qs.chunks_exact_mut(32).zip(values.chunks_exact(128)) {

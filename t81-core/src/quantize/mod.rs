@@ -7,6 +7,8 @@ mod fake;
 mod fold;
 mod group;
 mod pack;
+#[cfg(target_arch = "x86_64")]
+mod pack_avx2;
 mod quantizer;
 mod random;
 mod row;

@@ -6,6 +6,7 @@ use super::group::{Cut, LIMIT_NONZERO, magnitude_bits, masked_magnitude, nonzero
 use super::random::StochasticKey;
 use super::rule::{Decision, Rule, Unrepresentable};
 use crate::settings::{Reference, ScaleRule};
+use crate::vectorized::vectorized;
 
 /// Buffers of one task.
 pub(super) struct RowKernel {
@@ -52,8 +53,9 @@ impl RowKernel {
                 None => (block, cut.limit),
                 Some(key) => (thin(block, cut, key, offset, &mut self.kept), LIMIT_NONZERO),
             };
-            total += u64::from(count(block, limit));
-            self.fold.push(masked_sum(block, limit));
+            let (sum, count) = masked(block, limit);
+            total += u64::from(count);
+            self.fold.push(sum);
         }
         (self.fold.finish().unwrap_or(0.0), total)
     }
@@ -173,24 +175,43 @@ fn lanes(block: &[f32], value: impl Fn(f32) -> f32) -> f32 {
     fold_lanes(lane)
 }
 
-fn sum(block: &[f32]) -> f32 {
+#[inline(always)]
+fn sum_loop(block: &[f32]) -> f32 {
     lanes(block, f32::abs)
 }
 
-fn maximum(group: &[f32]) -> f32 {
+#[inline(always)]
+fn maximum_loop(group: &[f32]) -> f32 {
     let bits = group
         .iter()
         .fold(0, |largest, &weight| magnitude_bits(weight).max(largest));
     f32::from_bits(bits as u32)
 }
 
-fn masked_sum(block: &[f32], limit: i32) -> f32 {
-    lanes(block, |weight| {
-        masked_magnitude(weight, nonzero_mask(weight, limit))
-    })
+/// The sum of the magnitudes above the limit, in the canonical order, and their number.
+#[inline(always)]
+fn masked_loop(block: &[f32], limit: i32) -> (f32, u32) {
+    let mut sums = [0.0; LANES];
+    let mut counts = [0; LANES];
+    let (eights, rest) = block.as_chunks::<LANES>();
+    let mut add = |lane: usize, weight: f32| {
+        let mask = nonzero_mask(weight, limit);
+        sums[lane] += masked_magnitude(weight, mask);
+        counts[lane] += mask & 1;
+    };
+    for eight in eights {
+        for (lane, &weight) in eight.iter().enumerate() {
+            add(lane, weight);
+        }
+    }
+    for (lane, &weight) in rest.iter().enumerate() {
+        add(lane, weight);
+    }
+    (fold_lanes(sums), counts.iter().sum())
 }
 
-fn count(block: &[f32], limit: i32) -> u32 {
+#[inline(always)]
+fn count_loop(block: &[f32], limit: i32) -> u32 {
     block
         .iter()
         .map(|&weight| nonzero_mask(weight, limit) & 1)
@@ -224,17 +245,27 @@ fn thin_run(block: &[f32], cut: &Cut, key: StochasticKey, index: u64, kept: &mut
     }
 }
 
-// Functions of their own, in which the compiler knows that the slices do not overlap, so that it makes vector code.
+vectorized! {
+    fn sum(block: &[f32]) -> f32 = sum_loop;
+    fn maximum(group: &[f32]) -> f32 = maximum_loop;
+    fn count(block: &[f32], limit: i32) -> u32 = count_loop;
+    fn write_ternary(kept: &[f32], output: &mut [f32], limit: i32, scale: f32) = write_ternary_loop;
+    fn write_blended(
+        block: &[f32], kept: &[f32], output: &mut [f32], limit: i32, scale: f32, blend: f32,
+    ) = write_blended_loop;
+    fn compare(block: &[f32], quantized: &[f32]) -> Distortion = compare_loop;
+    fn masked(block: &[f32], limit: i32) -> (f32, u32) = masked_loop;
+}
 
-#[inline(never)]
-fn write_ternary(kept: &[f32], output: &mut [f32], limit: i32, scale: f32) {
+#[inline(always)]
+fn write_ternary_loop(kept: &[f32], output: &mut [f32], limit: i32, scale: f32) {
     for (output, &kept) in output.iter_mut().zip(kept) {
         *output = ternary(kept, scale, nonzero_mask(kept, limit));
     }
 }
 
-#[inline(never)]
-fn write_blended(
+#[inline(always)]
+fn write_blended_loop(
     block: &[f32],
     kept: &[f32],
     output: &mut [f32],
@@ -257,8 +288,8 @@ fn measure(block: &[f32], kept: &[f32], limit: i32, scale: f32) -> Distortion {
     compare(block, quantized)
 }
 
-#[inline(never)]
-fn compare(block: &[f32], quantized: &[f32]) -> Distortion {
+#[inline(always)]
+fn compare_loop(block: &[f32], quantized: &[f32]) -> Distortion {
     let mut errors = [0.0; LANES];
     let mut weights = [0.0; LANES];
     let (eights, rest) = block.as_chunks::<LANES>();
@@ -292,7 +323,31 @@ fn value(weight: f32, limit: i32) -> u8 {
     1 + nonzero - 2 * (nonzero & negative)
 }
 
+/// Packs a block into the codes of its row, of which `column` is the first.
 fn pack(block: &[f32], limit: i32, column: usize, codes: &mut [u8]) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2") {
+        #[target_feature(enable = "avx2,bmi2")]
+        fn compiled(block: &[f32], limit: i32, column: usize, codes: &mut [u8]) {
+            pack_with(block, limit, column, codes, |run, limit| {
+                super::pack_avx2::pack_run(run, limit)
+            });
+        }
+        // SAFETY: the machine has both.
+        #[allow(unsafe_code)]
+        return unsafe { compiled(block, limit, column, codes) };
+    }
+    pack_with(block, limit, column, codes, pack_run);
+}
+
+#[inline(always)]
+fn pack_with(
+    block: &[f32],
+    limit: i32,
+    column: usize,
+    codes: &mut [u8],
+    pack: impl Fn(&[f32; 32], i32) -> u64,
+) {
     let mut put = |column: usize, weight: f32| {
         codes[column / 4] |= value(weight, limit) << (2 * (column % 4))
     };
@@ -306,10 +361,26 @@ fn pack(block: &[f32], limit: i32, column: usize, codes: &mut [u8]) {
     for (column, &weight) in (first + 4 * fours.len()..).zip(tail) {
         put(column, weight);
     }
-    for (byte, four) in codes[first.div_ceil(4)..].iter_mut().zip(fours) {
+    let mut bytes = codes[first.div_ceil(4)..].iter_mut();
+    let (runs, fours) = fours.as_chunks::<8>();
+    for run in runs {
+        let run = run.as_flattened().try_into().expect("eight fours");
+        // The codes first: a zip takes from its first side before it sees that the other has ended.
+        for (value, byte) in pack(run, limit).to_le_bytes().into_iter().zip(&mut bytes) {
+            *byte = value;
+        }
+    }
+    for (byte, four) in bytes.zip(fours) {
         let [a, b, c, d] = four.map(|weight| value(weight, limit));
         *byte = a | b << 2 | c << 4 | d << 6;
     }
+}
+
+/// The codes of 32 weights, two bits each.
+pub(super) fn pack_run(run: &[f32; 32], limit: i32) -> u64 {
+    (0..).zip(run).fold(0, |bits, (place, &weight)| {
+        bits | u64::from(value(weight, limit)) << (2 * place)
+    })
 }
 
 #[cfg(test)]
