@@ -1,6 +1,14 @@
 //! An ordinary Burn model, made ternary by three changed lines, and what it costs.
 //!
-//! `cargo run --release -p t81-examples --bin make_my_model_ternary`
+//! `cargo run -p t81-examples --example make_my_model_ternary`
+//!
+//! ```text
+//! float
+//!   accuracy 100.0 %
+//! ternary
+//!   16896 of 17154 weights ternary (98.5 %) in 3 parameters, scale per group:64; 3 parameters stay float
+//!   accuracy 99.3 %
+//! ```
 
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
@@ -96,15 +104,4 @@ fn main() {
     println!("  {report}");
     let ternary = train(model, &device).valid().materialize();
     println!("  accuracy {:.1} %", accuracy(&ternary, &plain));
-}
-
-#[test]
-fn the_ternary_model_tells_the_arms_apart() {
-    let device = Device::flex().autodiff();
-    device.seed(7);
-    let (model, report) = Ternary::default().apply(Classifier::new(&device));
-    assert_eq!(report.ternary_weights(), 2 * 128 + 128 * 128 + 128 * 2);
-    let ternary = train(model, &device).valid().materialize();
-    let accuracy = accuracy(&ternary, &Device::flex());
-    assert!(accuracy > 90.0, "accuracy {accuracy} %");
 }
