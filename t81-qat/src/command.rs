@@ -4,6 +4,7 @@ use crate::cli::{Cli, Command};
 use crate::error::QatError;
 use crate::evaluate;
 use crate::generate;
+use crate::report;
 use crate::run;
 
 /// How a command ended.
@@ -24,6 +25,7 @@ pub fn run_command(cli: Cli) -> Result<Run, QatError> {
     match (cli.command, cli.train) {
         (Some(Command::Evaluate(arguments)), _) => evaluate::run(&arguments),
         (Some(Command::Generate(arguments)), _) => generate::run(&arguments),
+        (Some(Command::Report(arguments)), _) => report::run(&arguments),
         (None, Some(arguments)) => run::train(&arguments),
         (None, None) => Ok(Run::Finished),
     }

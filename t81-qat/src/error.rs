@@ -150,6 +150,15 @@ pub enum QatError {
         /// The output directory.
         directory: PathBuf,
     },
+    /// There is nothing to report on.
+    #[error(
+        "{} holds nothing that a run leaves (metrics.jsonl, settings.json, summary.json, t81); pass the --output-dir of a run",
+        directory.display()
+    )]
+    NothingToReport {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// The run to resume had other settings.
     #[error(
         "--resume with another {setting}: the run in {} has {before}, the command line asks for {now}",

@@ -16,9 +16,11 @@ mod export;
 mod generate;
 mod interrupt;
 mod load;
+mod metrics_log;
 mod optimizer;
 mod output;
 mod recipe;
+mod report;
 mod result;
 mod run;
 mod settings;
@@ -28,7 +30,7 @@ mod training;
 
 pub use cli::{
     Cli, Command, ComputeType, EvaluateArguments, GenerateArguments, GranularityChoice,
-    LearningRateType, TextRows, TrainArguments, WarmupType,
+    LearningRateType, ReportArguments, TextRows, TrainArguments, WarmupType,
 };
 pub use command::{Run, run_command};
 pub use device::DeviceChoice;

@@ -3,6 +3,7 @@
 mod choices;
 mod evaluate;
 mod generate;
+mod report;
 mod train;
 mod values;
 
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand};
 pub use choices::{ComputeType, GranularityChoice, LearningRateType, TextRows, WarmupType};
 pub use evaluate::EvaluateArguments;
 pub use generate::GenerateArguments;
+pub use report::ReportArguments;
 pub use train::TrainArguments;
 
 /// Trains a language model with ternary weights and writes what was trained, bit for bit.
@@ -31,7 +33,9 @@ pub use train::TrainArguments;
         Perplexity of the result:\n    \
         t81-qat evaluate ternary-stories --text held-out.txt\n  \
         What it has to say:\n    \
-        t81-qat generate ternary-stories --prompt \"Tom went to\""
+        t81-qat generate ternary-stories --prompt \"Tom went to\"\n  \
+        How it went, as a page for the browser:\n    \
+        t81-qat report ternary-stories"
 )]
 pub struct Cli {
     /// What to do instead of training.
@@ -49,6 +53,8 @@ pub enum Command {
     Evaluate(EvaluateArguments),
     /// The text with which a model continues a prompt.
     Generate(GenerateArguments),
+    /// A page of HTML of what a run left: curves, weights, sizes and samples.
+    Report(ReportArguments),
 }
 
 #[cfg(test)]
