@@ -159,6 +159,14 @@ pub enum QatError {
         /// The directory.
         directory: PathBuf,
     },
+    /// A benchmark could not be finished.
+    #[error("bench: {what} failed")]
+    Benchmark {
+        /// What was measured.
+        what: &'static str,
+        /// Why it failed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The run to resume had other settings.
     #[error(
         "--resume with another {setting}: the run in {} has {before}, the command line asks for {now}",
@@ -307,6 +315,13 @@ impl QatError {
             *way_out = text;
         }
         self
+    }
+
+    /// Attaches what was measured to an error.
+    pub(crate) fn benchmark(
+        what: &'static str,
+    ) -> impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> Self {
+        move |source| Self::Benchmark { what, source }
     }
 
     /// Attaches what was tried and where to an I/O error.

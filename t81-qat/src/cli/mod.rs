@@ -1,5 +1,6 @@
 //! The command line of `t81-qat`.
 
+mod bench;
 mod choices;
 mod evaluate;
 mod generate;
@@ -9,6 +10,7 @@ mod values;
 
 use clap::{Parser, Subcommand};
 
+pub use bench::{BenchArguments, MatrixShape};
 pub use choices::{ComputeType, GranularityChoice, LearningRateType, TextRows, WarmupType};
 pub use evaluate::EvaluateArguments;
 pub use generate::GenerateArguments;
@@ -49,6 +51,8 @@ pub struct Cli {
 /// What `t81-qat` does besides training.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Reference figures of this machine: serialization, matrix products, a short training run.
+    Bench(BenchArguments),
     /// Perplexity of a t81 directory on a text, in the way of llama-perplexity.
     Evaluate(EvaluateArguments),
     /// The text with which a model continues a prompt.

@@ -23,7 +23,7 @@ pub(super) struct FloatWeights {
 }
 
 enum Store {
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
     /// The ternary ones of a saved training state.
     Memory(BTreeMap<String, Vec<f32>>),
 }
@@ -41,7 +41,7 @@ impl FloatWeights {
                 Ok(checkpoint) => {
                     return Ok(Self {
                         origin: format!("the checkpoint {model} that the run started from"),
-                        store: Store::Checkpoint(checkpoint),
+                        store: Store::Checkpoint(Box::new(checkpoint)),
                     });
                 }
                 Err(error) => reasons.push(format!("{model}: {}", with_causes(&error))),

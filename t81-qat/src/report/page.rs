@@ -64,9 +64,9 @@ pub(super) fn write(files: &RunFiles, weights: Option<&Weights>) -> String {
         }
     });
     if let Some(settings) = &files.settings {
-        let _ = write!(
+        let _ = writeln!(
             html,
-            "<details><summary>Settings</summary>{}</details>\n",
+            "<details><summary>Settings</summary>{}</details>",
             tables::settings(settings)
         );
     }
