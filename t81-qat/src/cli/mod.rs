@@ -21,7 +21,7 @@ pub use train::TrainArguments;
 #[derive(Debug, Parser)]
 #[command(
     name = "t81-qat",
-    version,
+    version = env!("T81_VERSION"),
     arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
