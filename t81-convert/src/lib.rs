@@ -16,6 +16,7 @@
 //! # Ok::<(), t81_convert::ConvertError>(())
 //! ```
 
+pub mod command_line;
 mod convert;
 mod error;
 mod options;

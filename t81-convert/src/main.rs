@@ -5,9 +5,10 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser;
+use t81_convert::command_line::Arguments;
 
 fn main() -> ExitCode {
-    match cli::run(&cli::Arguments::parse()) {
+    match cli::run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

@@ -29,6 +29,7 @@
 
 mod architecture;
 mod check;
+pub mod command_line;
 mod compare;
 mod dequant;
 mod dequantize;

@@ -1,13 +1,12 @@
 //! `t81-gguf`: exports ternary models as GGUF, looks into GGUF files, checks and rewrites them.
 
-mod arguments;
 mod commands;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use arguments::{Cli, Command};
+use t81_gguf::command_line::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -150,6 +150,23 @@ pub enum QatError {
         /// The output directory.
         directory: PathBuf,
     },
+    /// There is nothing to report on.
+    #[error(
+        "{} holds nothing that a run leaves (metrics.jsonl, settings.json, summary.json, t81); pass the --output-dir of a run",
+        directory.display()
+    )]
+    NothingToReport {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A benchmark could not be finished.
+    #[error("bench: {what} failed")]
+    Benchmark {
+        /// What was measured.
+        what: &'static str,
+        /// Why it failed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The run to resume had other settings.
     #[error(
         "--resume with another {setting}: the run in {} has {before}, the command line asks for {now}",
@@ -298,6 +315,13 @@ impl QatError {
             *way_out = text;
         }
         self
+    }
+
+    /// Attaches what was measured to an error.
+    pub(crate) fn benchmark(
+        what: &'static str,
+    ) -> impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> Self {
+        move |source| Self::Benchmark { what, source }
     }
 
     /// Attaches what was tried and where to an I/O error.

@@ -5,6 +5,7 @@
 //! forward pass, from which `t81-gguf` writes a file for llama.cpp and [`from_pretrained_t81`] makes a Burn model.
 
 mod architecture;
+mod bench;
 mod cli;
 mod command;
 mod data;
@@ -16,9 +17,11 @@ mod export;
 mod generate;
 mod interrupt;
 mod load;
+mod metrics_log;
 mod optimizer;
 mod output;
 mod recipe;
+mod report;
 mod result;
 mod run;
 mod settings;
@@ -27,8 +30,9 @@ mod summary;
 mod training;
 
 pub use cli::{
-    Cli, Command, ComputeType, EvaluateArguments, GenerateArguments, GranularityChoice,
-    LearningRateType, TextRows, TrainArguments, WarmupType,
+    BenchArguments, Cli, Command, ComputeType, EvaluateArguments, GenerateArguments,
+    GranularityChoice, LearningRateType, MatrixShape, ReportArguments, TextRows, TrainArguments,
+    WarmupType,
 };
 pub use command::{Run, run_command};
 pub use device::DeviceChoice;

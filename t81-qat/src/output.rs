@@ -117,16 +117,24 @@ impl OutputDirectory {
     }
 
     fn write(&self, name: &str, contents: &[u8]) -> Result<(), QatError> {
-        let path = self.directory.join(name);
-        temporary_file(&self.directory)
-            .and_then(|mut file| {
-                file.write_all(contents)?;
-                file.as_file().sync_all()?;
-                file.persist(&path).map_err(|error| error.error)
-            })
-            .map(drop)
-            .map_err(QatError::file("write", &path))
+        write_whole(&self.directory.join(name), contents)
     }
+}
+
+/// Writes the file `path`, whole or not at all.
+pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> Result<(), QatError> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    temporary_file(directory)
+        .and_then(|mut file| {
+            file.write_all(contents)?;
+            file.as_file().sync_all()?;
+            file.persist(path).map_err(|error| error.error)
+        })
+        .map(drop)
+        .map_err(QatError::file("write", path))
 }
 
 /// A temporary file in `directory` that is as readable as any new file (the process's umask applies).

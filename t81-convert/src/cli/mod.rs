@@ -1,17 +1,16 @@
 //! The command line.
 
-mod arguments;
 mod failure;
 mod terminal;
 
 use std::io::Write;
 use std::path::Path;
 
+use t81_convert::command_line::Arguments;
 use t81_convert::convert_with_progress;
 use t81_gguf::{ExportOptions, ExportType, check_output, export_t81_with_progress};
 use t81_hub::{T81Directory, Tokenizer, resolve};
 
-pub(crate) use arguments::Arguments;
 use failure::Failure;
 use terminal::Terminal;
 

@@ -4,7 +4,7 @@ use t81_gguf::{ExportProgress, GgufFile, check_output, dequant};
 
 use super::Outcome;
 use super::terminal::Terminal;
-use crate::arguments::DequantArguments;
+use t81_gguf::command_line::DequantArguments;
 
 pub(crate) fn run(arguments: &DequantArguments) -> Outcome {
     check_output(&arguments.output, arguments.overwrite)?;

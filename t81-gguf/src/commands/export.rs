@@ -11,7 +11,7 @@ use t81_hub::{Checkpoint, T81Directory, resolve};
 
 use super::Outcome;
 use super::terminal::Terminal;
-use crate::arguments::ExportArguments;
+use t81_gguf::command_line::ExportArguments;
 
 const UNTRAINED: &str = "a model that was not trained with ternary weights is unusable after this step alone; train it with t81-qat";
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use t81_gguf::{GgufFile, MetadataArray, MetadataValue, TensorType};
 
 use super::{Outcome, printable};
-use crate::arguments::InfoArguments;
+use t81_gguf::command_line::InfoArguments;
 
 pub(crate) fn run(arguments: &InfoArguments) -> Outcome {
     let file = GgufFile::open(&arguments.file)?;

@@ -1,25 +1,27 @@
 //! The command line of `t81-qat`.
 
+mod bench;
 mod choices;
 mod evaluate;
 mod generate;
+mod report;
 mod train;
 mod values;
 
 use clap::{Parser, Subcommand};
 
-pub use choices::{
-    ActivationChoice, ComputeType, GranularityChoice, LearningRateType, TextRows, WarmupType,
-};
+pub use bench::{BenchArguments, MatrixShape};
+pub use choices::{ComputeType, GranularityChoice, LearningRateType, TextRows, WarmupType};
 pub use evaluate::EvaluateArguments;
 pub use generate::GenerateArguments;
+pub use report::ReportArguments;
 pub use train::TrainArguments;
 
 /// Trains a language model with ternary weights and writes what was trained, bit for bit.
 #[derive(Debug, Parser)]
 #[command(
     name = "t81-qat",
-    version,
+    version = env!("T81_VERSION"),
     arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
@@ -33,7 +35,9 @@ pub use train::TrainArguments;
         Perplexity of the result:\n    \
         t81-qat evaluate ternary-stories --text held-out.txt\n  \
         What it has to say:\n    \
-        t81-qat generate ternary-stories --prompt \"Tom went to\""
+        t81-qat generate ternary-stories --prompt \"Tom went to\"\n  \
+        How it went, as a page for the browser:\n    \
+        t81-qat report ternary-stories"
 )]
 pub struct Cli {
     /// What to do instead of training.
@@ -47,10 +51,14 @@ pub struct Cli {
 /// What `t81-qat` does besides training.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Reference figures of this machine: serialization, matrix products, a short training run.
+    Bench(BenchArguments),
     /// Perplexity of a t81 directory on a text, in the way of llama-perplexity.
     Evaluate(EvaluateArguments),
     /// The text with which a model continues a prompt.
     Generate(GenerateArguments),
+    /// A page of HTML of what a run left: curves, weights, sizes and samples.
+    Report(ReportArguments),
 }
 
 #[cfg(test)]

@@ -1,26 +1,27 @@
-//! Flags and their meaning.
+//! The command line of `t81-convert`: flags and their meaning.
 
 use std::path::PathBuf;
 
 use clap::Parser;
 use regex::Regex;
-use t81_convert::ConvertOptions;
 use t81_core::{BlockFormat, Granularity, Reference, ScaleRule};
 use t81_hub::{Dtype, OutputFormat};
+
+use crate::ConvertOptions;
 
 /// Make a Hugging Face checkpoint ternary: every linear weight of every block becomes scale * code, code in {-1, 0, +1}.
 ///
 /// A pretrained model is unusable after conversion alone; train it with ternary weights (t81-qat).
 #[derive(Debug, Parser)]
-#[command(name = "t81-convert", version)]
-pub(crate) struct Arguments {
+#[command(name = "t81-convert", version = env!("T81_VERSION"))]
+pub struct Arguments {
     /// The checkpoint: a directory with config.json, safetensors and tokenizer files, or an id of the Hugging Face Hub
-    pub(crate) source: PathBuf,
+    pub source: PathBuf,
     /// The t81 directory to write
-    pub(crate) out: PathBuf,
+    pub out: PathBuf,
     /// Branch, tag or commit of a model of the Hugging Face Hub [default: main]
     #[arg(long)]
-    pub(crate) revision: Option<String>,
+    pub revision: Option<String>,
     /// Weights below this fraction of their group's reference magnitude become 0; from 0 to 1
     #[arg(long, default_value_t = 0.45, value_parser = threshold)]
     threshold: f32,
@@ -59,19 +60,19 @@ pub(crate) struct Arguments {
     format: OutputFormat,
     /// Choose groups for this GGUF type: TQ1_0, TQ2_0 or Q2_0; also the type of --output-gguf
     #[arg(long, visible_alias = "gguf-quant", value_name = "TYPE")]
-    pub(crate) quant: Option<BlockFormat>,
+    pub quant: Option<BlockFormat>,
     /// Also write a GGUF file
     #[arg(long, value_name = "PATH")]
-    pub(crate) output_gguf: Option<PathBuf>,
+    pub output_gguf: Option<PathBuf>,
     /// Read everything again before it gets its name, and compare it with the source
     #[arg(long)]
-    pub(crate) validate: bool,
+    pub validate: bool,
     /// Replace OUT (if it is a t81 directory) and the GGUF file
     #[arg(long)]
-    pub(crate) overwrite: bool,
+    pub overwrite: bool,
     /// Print nothing but errors
     #[arg(short, long)]
-    pub(crate) quiet: bool,
+    pub quiet: bool,
 }
 
 /// `--granularity`, where `auto` is none.
@@ -94,7 +95,8 @@ fn threshold(text: &str) -> Result<f32, String> {
 }
 
 impl Arguments {
-    pub(crate) fn options(&self) -> ConvertOptions {
+    /// What the flags ask of a conversion.
+    pub fn options(&self) -> ConvertOptions {
         ConvertOptions {
             threshold: self.threshold,
             granularity: self.granularity.0,
@@ -122,7 +124,7 @@ impl Arguments {
     }
 
     /// A device map that names an accelerator, unless the CPU was asked for too.
-    pub(crate) fn accelerator(&self) -> Option<&str> {
+    pub fn accelerator(&self) -> Option<&str> {
         let on_cpu = self.force_cpu_device_map
             || matches!(self.device_map.as_str(), "auto" | "cpu" | "none");
         (!on_cpu).then_some(self.device_map.as_str())

@@ -1,30 +1,34 @@
-//! Flags and their meaning.
+//! The command line of `t81-gguf`: flags and their meaning.
 
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use regex::Regex;
 use t81_core::{Granularity, Reference, ScaleRule};
-use t81_gguf::{EmbeddingType, ExportOptions, ExportType, FloatType, Profile, QuantizeOptions};
+
+use crate::{EmbeddingType, ExportOptions, ExportType, FloatType, Profile, QuantizeOptions};
 
 /// Write a ternary model as a GGUF file that llama.cpp, Ollama and LM Studio run, or look into a GGUF file.
 #[derive(Debug, Parser)]
 #[command(
     name = "t81-gguf",
-    version,
+    version = env!("T81_VERSION"),
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     group = ArgGroup::new("source").args(["from_t81", "from_hf", "from_gguf"]).required(true)
 )]
-pub(crate) struct Cli {
+pub struct Cli {
+    /// What to do instead of an export.
     #[command(subcommand)]
-    pub(crate) command: Option<Command>,
+    pub command: Option<Command>,
+    /// The export.
     #[command(flatten)]
-    pub(crate) export: Option<ExportArguments>,
+    pub export: Option<ExportArguments>,
 }
 
+/// What `t81-gguf` does besides exporting.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub enum Command {
     /// Show the metadata, tensors and sparsity of a GGUF file
     Info(InfoArguments),
     /// Check GGUF files against everything that llama.cpp expects, every value included; exits with 1 when something is
@@ -48,65 +52,68 @@ pub(crate) enum Command {
     },
 }
 
+/// Arguments of `info`.
 #[derive(Args, Debug)]
-pub(crate) struct InfoArguments {
+pub struct InfoArguments {
     /// The GGUF file
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
     /// Print JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// Do not read the ternary tensors to count their zeros
     #[arg(long)]
-    pub(crate) no_sparsity: bool,
+    pub no_sparsity: bool,
     /// Leave the list of tensors out
     #[arg(long)]
-    pub(crate) no_tensors: bool,
+    pub no_tensors: bool,
 }
 
+/// Arguments of `dequant`.
 #[derive(Args, Debug)]
-pub(crate) struct DequantArguments {
+pub struct DequantArguments {
     /// The GGUF file to read
     #[arg(value_name = "IN")]
-    pub(crate) input: PathBuf,
+    pub input: PathBuf,
     /// The GGUF file to write
     #[arg(value_name = "OUT")]
-    pub(crate) output: PathBuf,
+    pub output: PathBuf,
     /// Type of the matrices: F16 or F32; vectors are F32
     #[arg(long = "type", value_name = "TYPE", default_value_t)]
-    pub(crate) float_type: FloatType,
+    pub float_type: FloatType,
     /// Replace OUT if it exists
     #[arg(long)]
-    pub(crate) overwrite: bool,
+    pub overwrite: bool,
     /// Print errors only
     #[arg(short, long)]
-    pub(crate) quiet: bool,
+    pub quiet: bool,
 }
 
 /// Heading of the quantizer's flags, which are those of t81-convert.
 const WITH_FLOATS: &str = "With --from-hf and --from-gguf";
 
+/// Arguments of an export.
 #[derive(Args, Debug)]
-pub(crate) struct ExportArguments {
+pub struct ExportArguments {
     /// The GGUF file to write
     #[arg(value_name = "OUT")]
-    pub(crate) output: PathBuf,
+    pub output: PathBuf,
     /// The t81 directory to export, as written by t81-convert and t81-qat
     #[arg(long, value_name = "DIR")]
-    pub(crate) from_t81: Option<PathBuf>,
+    pub from_t81: Option<PathBuf>,
     /// A Hugging Face checkpoint to make ternary on the way: an id of the Hugging Face Hub, or a directory
     #[arg(long, value_name = "MODEL")]
-    pub(crate) from_hf: Option<PathBuf>,
+    pub from_hf: Option<PathBuf>,
     /// Branch, tag or commit of a model of the Hugging Face Hub [default: main]
     #[arg(long, requires = "from_hf")]
-    pub(crate) revision: Option<String>,
+    pub revision: Option<String>,
     /// A GGUF file to make ternary, its metadata kept: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K; matrices
     /// that are ternary already keep their codes and scales
     #[arg(long, value_name = "IN")]
-    pub(crate) from_gguf: Option<PathBuf>,
+    pub from_gguf: Option<PathBuf>,
     /// Type of the ternary matrices: TQ1_0, TQ2_0, Q2_0, F16 or F32 [default: TQ2_0 if it holds all of them without
     /// loss, else Q2_0]
     #[arg(long, value_name = "TYPE")]
-    pub(crate) quant: Option<ExportType>,
+    pub quant: Option<ExportType>,
     /// Type of the token embedding and the output matrix: F32, F16, BF16 or Q8_0 [default: F16, with --quant F32 F32, with
     /// --from-gguf as they are]
     #[arg(long, value_name = "TYPE")]
@@ -124,10 +131,10 @@ pub(crate) struct ExportArguments {
     validate: bool,
     /// Replace OUT if it exists
     #[arg(long)]
-    pub(crate) overwrite: bool,
+    pub overwrite: bool,
     /// Print errors only
     #[arg(short, long)]
-    pub(crate) quiet: bool,
+    pub quiet: bool,
     /// Weights below this fraction of their group's reference magnitude become 0; from 0 to 1
     #[arg(help_heading = WITH_FLOATS, long, default_value_t = 0.45, conflicts_with = "from_t81")]
     threshold: f32,
@@ -159,7 +166,7 @@ pub(crate) struct ExportArguments {
 
 impl ExportArguments {
     /// The source as the user knows it, not where the cache has it.
-    pub(crate) fn source_name(&self, source: &Path) -> String {
+    pub fn source_name(&self, source: &Path) -> String {
         let source = source.display();
         match &self.revision {
             Some(revision) => format!("{source}@{revision}"),
@@ -167,7 +174,8 @@ impl ExportArguments {
         }
     }
 
-    pub(crate) fn options(&self) -> ExportOptions {
+    /// What the flags ask of an export.
+    pub fn options(&self) -> ExportOptions {
         let options = ExportOptions {
             quant: self.quant,
             embedding_type: self.embedding_type,
@@ -181,7 +189,8 @@ impl ExportArguments {
         }
     }
 
-    pub(crate) fn quantize_options(&self) -> QuantizeOptions {
+    /// What the flags ask of the quantizer.
+    pub fn quantize_options(&self) -> QuantizeOptions {
         QuantizeOptions {
             threshold: self.threshold,
             granularity: self.granularity.0,

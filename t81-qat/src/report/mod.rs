@@ -1,0 +1,41 @@
+//! `t81-qat report`: what a run left, as one page of HTML.
+
+mod charts;
+mod float_weights;
+mod histogram;
+mod layers;
+mod markup;
+mod page;
+mod run_files;
+mod svg;
+mod tables;
+mod weights;
+
+use std::path::PathBuf;
+
+use crate::cli::ReportArguments;
+use crate::command::Run;
+use crate::error::QatError;
+use crate::output::write_whole;
+use run_files::RunFiles;
+use weights::Weights;
+
+pub(crate) fn run(arguments: &ReportArguments) -> Result<Run, QatError> {
+    let mut files = RunFiles::read(&arguments.directory)?;
+    let weights = Weights::read(&mut files);
+    let page = page::write(&files, weights.as_ref());
+    let path = match &arguments.output {
+        Some(path) => path.clone(),
+        None => arguments.directory.join("report.html"),
+    };
+    write_whole(&path, page.as_bytes())?;
+    for note in &files.notes {
+        eprintln!("note: {note}");
+    }
+    println!("{}: the report", shown(path));
+    Ok(Run::Finished)
+}
+
+fn shown(path: PathBuf) -> String {
+    path.display().to_string()
+}
