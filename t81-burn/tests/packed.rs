@@ -71,14 +71,20 @@ fn the_weights_of_a_packed_model_are_the_exact_ternary_ones() {
         model
             .valid()
             .materialize()
-            .visit_weights(|weight| Ok::<(), ()>(exact.push((weight.spec.name, weight.values))))
+            .visit_weights(|weight| {
+                exact.push((weight.spec.name, weight.values));
+                Ok::<(), ()>(())
+            })
             .unwrap();
         let mut found = Vec::new();
         ternary
             .pack(model, &report, FLOAT32)
             .unwrap()
             .materialize()
-            .visit_weights(|weight| Ok::<(), ()>(found.push((weight.spec.name, weight.values))))
+            .visit_weights(|weight| {
+                found.push((weight.spec.name, weight.values));
+                Ok::<(), ()>(())
+            })
             .unwrap();
         assert_eq!(found, exact);
     }
