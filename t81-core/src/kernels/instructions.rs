@@ -4,6 +4,8 @@ use std::fmt;
 
 use super::activations::{Int8Activations, Int8Row};
 #[cfg(target_arch = "x86_64")]
+use super::avx_vnni::AvxVnni;
+#[cfg(target_arch = "x86_64")]
 use super::avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use super::avx512::Avx512;
@@ -22,6 +24,8 @@ enum Set {
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    #[cfg(target_arch = "x86_64")]
     Avx512,
 }
 
@@ -31,6 +35,8 @@ impl Set {
         Self::Portable,
         #[cfg(target_arch = "x86_64")]
         Self::Avx2,
+        #[cfg(target_arch = "x86_64")]
+        Self::AvxVnni,
         #[cfg(target_arch = "x86_64")]
         Self::Avx512,
     ];
@@ -45,6 +51,8 @@ impl Set {
                     && is_x86_feature_detected!("fma")
                     && is_x86_feature_detected!("f16c")
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => Self::Avx2.is_present() && is_x86_feature_detected!("avxvnni"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 Self::Avx2.is_present()
@@ -83,6 +91,8 @@ impl fmt::Display for Instructions {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => "AVX2",
             #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni => "AVX-VNNI",
+            #[cfg(target_arch = "x86_64")]
             Set::Avx512 => "AVX-512",
         })
     }
@@ -92,7 +102,7 @@ impl fmt::Display for Instructions {
 pub(super) const FLOAT_PANELS: usize = 4;
 
 /// Calls a product of [`kernel`] inside a function compiled for the features that a [`Set`] needs.
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! compiled {
     ($features:literal, $kernel:ty, $generic:ident $(::<$constant:tt>)?($($argument:ident: $kind:ty),*)) => {{
         #[target_feature(enable = $features)]
@@ -120,6 +130,12 @@ macro_rules! products {
                         Set::Avx2 => {
                             compiled!("avx2,fma,f16c", Avx2, $generic $(::<$constant>)?($($argument: $kind),*))
                         }
+                        #[cfg(target_arch = "x86_64")]
+                        Set::AvxVnni => compiled!(
+                            "avxvnni,avx2,fma,f16c",
+                            AvxVnni,
+                            $generic $(::<$constant>)?($($argument: $kind),*)
+                        ),
                         #[cfg(target_arch = "x86_64")]
                         Set::Avx512 => compiled!(
                             "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c",
