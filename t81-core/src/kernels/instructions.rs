@@ -1,5 +1,7 @@
 //! The instruction sets that the kernels are written for.
 
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+use std::arch::is_aarch64_feature_detected;
 use std::fmt;
 
 use super::activations::{Int8Activations, Int8Row};
@@ -11,6 +13,8 @@ use super::avx2::Avx2;
 use super::avx512::Avx512;
 use super::interleaved::{InterleavedMatrix, PANEL, Step};
 use super::kernel::{self, FloatScratch};
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+use super::neon::Neon;
 use super::portable::Portable;
 
 /// An instruction set that the kernels are written for. All give the same bits.
@@ -27,6 +31,10 @@ enum Set {
     AvxVnni,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    Neon,
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    NeonDots,
 }
 
 impl Set {
@@ -39,6 +47,10 @@ impl Set {
         Self::AvxVnni,
         #[cfg(target_arch = "x86_64")]
         Self::Avx512,
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        Self::Neon,
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        Self::NeonDots,
     ];
 
     /// Whether this machine has the features that [`products`] compiles for.
@@ -61,6 +73,10 @@ impl Set {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
             }
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Self::Neon => is_aarch64_feature_detected!("neon"),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Self::NeonDots => Self::Neon.is_present() && is_aarch64_feature_detected!("dotprod"),
         }
     }
 }
@@ -94,6 +110,10 @@ impl fmt::Display for Instructions {
             Set::AvxVnni => "AVX-VNNI",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => "AVX-512",
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Set::Neon => "NEON",
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Set::NeonDots => "NEON dot products",
         })
     }
 }
@@ -102,7 +122,10 @@ impl fmt::Display for Instructions {
 pub(super) const FLOAT_PANELS: usize = 4;
 
 /// Calls a product of [`kernel`] inside a function compiled for the features that a [`Set`] needs.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_endian = "little")
+))]
 macro_rules! compiled {
     ($features:literal, $kernel:ty, $generic:ident $(::<$constant:tt>)?($($argument:ident: $kind:ty),*)) => {{
         #[target_feature(enable = $features)]
@@ -142,6 +165,14 @@ macro_rules! products {
                             Avx512,
                             $generic $(::<$constant>)?($($argument: $kind),*)
                         ),
+                        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+                        Set::Neon => {
+                            compiled!("neon", Neon<false>, $generic $(::<$constant>)?($($argument: $kind),*))
+                        }
+                        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+                        Set::NeonDots => {
+                            compiled!("neon,dotprod", Neon<true>, $generic $(::<$constant>)?($($argument: $kind),*))
+                        }
                     }
                 }
             )*

@@ -317,7 +317,7 @@ mod tests {
     fn codes_lie_where_the_documentation_says() {
         // Row 1 of 2: columns 0, 1, 2, ... hold -1, 0, 1, -1, ...
         let row: Vec<u8> = (0..10)
-            .map(|byte| (0..4).fold(0, |bits, n| bits | (4 * byte + n) % 3 << (2 * n)))
+            .map(|byte| (0..4).fold(0, |bits, n| bits | ((4 * byte + n) % 3) << (2 * n)))
             .collect();
         let codes = [vec![ZERO_CODES; 10], row].concat();
         let scales = [0.5, 2.0].map(f16::from_f32).to_vec();
@@ -344,7 +344,9 @@ mod tests {
         let panel = base_three.panel(0);
         assert_eq!(panel.codes.len(), 2);
         // Columns 20 + {2, 6, 10, 14, 18} hold digits 1, 2, 0, 1, 2.
-        let number = (((1 * 3 + 2) * 3) * 3 + 1) * 3 + 2_u32;
+        let number = [1, 2, 0, 1, 2_u32]
+            .iter()
+            .fold(0, |number, digit| 3 * number + digit);
         assert_eq!(
             panel.codes[1].0[4 + 2],
             (number * 256).div_ceil(243) as u8 ^ 0x80

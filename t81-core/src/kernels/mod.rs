@@ -10,6 +10,8 @@ mod avx_vnni;
 mod instructions;
 mod interleaved;
 mod kernel;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod neon;
 mod portable;
 mod product;
 mod segments;
