@@ -162,14 +162,20 @@ fn granularities() -> impl Strategy<Value = Granularity> {
     ]
 }
 
+/// Cases of the property, or as many as `PROPTEST_CASES` says: an emulator takes its time.
+fn cases() -> u32 {
+    let cases = std::env::var("PROPTEST_CASES").ok();
+    cases.and_then(|cases| cases.parse().ok()).unwrap_or(120)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(120))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn every_instruction_set_gives_the_bits_of_plain_rust(
         rows in 1..70_usize,
         columns in prop_oneof![1..40_usize, 200..330_usize, 500..800_usize],
-        batch in 1..9_usize,
+        batch in 1..14_usize,
         granularity in granularities(),
         seed in any::<u64>(),
     ) {
@@ -179,6 +185,16 @@ proptest! {
         let input: Vec<f32> = (0..batch * columns).map(|_| normal(&mut next)).collect();
         check(&matrix, &input);
     }
+}
+
+#[test]
+fn the_best_instructions_are_the_last_available() {
+    let available = Instructions::available();
+    assert_eq!(available.first(), Some(&Instructions::PORTABLE));
+    assert_eq!(available.last(), Some(&Instructions::best()));
+    // With `--nocapture`, what the other tests ran on.
+    let names: Vec<String> = available.iter().map(Instructions::to_string).collect();
+    println!("instructions: {}", names.join(", "));
 }
 
 #[test]

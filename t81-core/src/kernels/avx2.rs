@@ -22,7 +22,7 @@ pub(super) struct Avx2;
 type Half = [u8; STEP / 2];
 
 #[inline(always)]
-fn halves(step: &Step) -> [__m256i; 2] {
+pub(super) fn halves(step: &Step) -> [__m256i; 2] {
     let (halves, _) = step.0.as_chunks();
     [load(&halves[0]), load(&halves[1])]
 }
@@ -41,7 +41,7 @@ fn store(bytes: &mut Half, value: __m256i) {
 
 /// Four values in every 32-bit lane.
 #[inline(always)]
-fn broadcast(values: &[i8; 4]) -> __m256i {
+pub(super) fn broadcast(values: &[i8; 4]) -> __m256i {
     // SAFETY: four bytes are readable; see `Avx2` for the instruction set.
     unsafe { _mm256_set1_epi32(values.as_ptr().cast::<i32>().read_unaligned()) }
 }
@@ -362,7 +362,7 @@ impl Kernel for Avx2 {
 /// several of them.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn threefold(bytes: __m256i) -> __m256i {
+pub(super) fn threefold(bytes: __m256i) -> __m256i {
     let mut sum = _mm256_add_epi8(_mm256_add_epi8(bytes, bytes), bytes);
     // SAFETY: the assembly is empty.
     unsafe {

@@ -344,7 +344,7 @@ mod tests {
         let panel = base_three.panel(0);
         assert_eq!(panel.codes.len(), 2);
         // Columns 20 + {2, 6, 10, 14, 18} hold digits 1, 2, 0, 1, 2.
-        let number = [1, 2, 0, 1, 2]
+        let number = [1, 2, 0, 1, 2_u32]
             .iter()
             .fold(0, |number, digit| 3 * number + digit);
         assert_eq!(

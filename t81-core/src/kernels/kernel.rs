@@ -15,13 +15,14 @@ use super::segments::Segment;
 const UNPACKED_QUADS: usize = 256;
 /// Columns whose codes are turned into floats together.
 const FLOAT_COLUMNS: usize = 256;
-/// Rows of the batch that share one reading of the codes.
-pub(super) const TILE: usize = 6;
 
 /// The products of one instruction set with the sixteen rows of a panel.
 ///
 /// A quad is four columns of codes plus one, unpacked to bytes: bytes `4r .. 4r + 4` belong to row `r`.
 pub(super) trait Kernel {
+    /// Rows of the batch that share one reading of the codes at most: 1 to 6, or 8.
+    const TILE: usize = 6;
+
     /// Sixteen integers.
     type Integers: Copy;
     /// Sixteen floats.
@@ -66,6 +67,21 @@ pub(super) trait Kernel {
 
     /// Adds `scale * sum` to the totals, product and sum rounded to f32.
     fn accumulate_floats(totals: &mut [f32; PANEL], sums: Self::Floats, scales: &[f16; PANEL]);
+}
+
+/// Calls a function for a kernel and as many rows as fit its tile, out of those that are left.
+macro_rules! by_tile {
+    ($kernel:ident, $rows:expr, $tile:ident($($argument:ident),*)) => {
+        match $rows.min($kernel::TILE) {
+            8.. if $kernel::TILE >= 8 => $tile::<$kernel, 8>($($argument),*),
+            6.. => $tile::<$kernel, 6>($($argument),*),
+            5 => $tile::<$kernel, 5>($($argument),*),
+            4 => $tile::<$kernel, 4>($($argument),*),
+            3 => $tile::<$kernel, 3>($($argument),*),
+            2 => $tile::<$kernel, 2>($($argument),*),
+            _ => $tile::<$kernel, 1>($($argument),*),
+        }
+    };
 }
 
 /// The int8 product of panels with one row; `output` holds sixteen floats a panel.
@@ -125,14 +141,7 @@ pub(super) fn int8_panel<K: Kernel>(
         let mut row = 0;
         while row < output.len() {
             let rest = &mut output[row..];
-            row += match rest.len() {
-                1 => int8_tile::<K, 1>(run, batch, row, rest),
-                2 => int8_tile::<K, 2>(run, batch, row, rest),
-                3 => int8_tile::<K, 3>(run, batch, row, rest),
-                4 => int8_tile::<K, 4>(run, batch, row, rest),
-                5 => int8_tile::<K, 5>(run, batch, row, rest),
-                _ => int8_tile::<K, TILE>(run, batch, row, rest),
-            };
+            row += by_tile!(K, rest.len(), int8_tile(run, batch, row, rest));
         }
         first = end;
     }
@@ -276,14 +285,11 @@ pub(super) fn float_panel<K: Kernel>(
                 let rows = &batch[row * padded..];
                 let rest = &mut output[row..];
                 let columns = columns.clone();
-                row += match rest.len() {
-                    1 => float_tile::<K, 1>(weights, scales, rows, padded, columns, rest),
-                    2 => float_tile::<K, 2>(weights, scales, rows, padded, columns, rest),
-                    3 => float_tile::<K, 3>(weights, scales, rows, padded, columns, rest),
-                    4 => float_tile::<K, 4>(weights, scales, rows, padded, columns, rest),
-                    5 => float_tile::<K, 5>(weights, scales, rows, padded, columns, rest),
-                    _ => float_tile::<K, TILE>(weights, scales, rows, padded, columns, rest),
-                };
+                row += by_tile!(
+                    K,
+                    rest.len(),
+                    float_tile(weights, scales, rows, padded, columns, rest)
+                );
             }
         }
         first = end;
