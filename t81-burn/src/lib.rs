@@ -63,3 +63,8 @@ pub use reparameterization::{QuantizeWeightError, Ternary, TernaryWeight};
 pub use report::{KeptParameter, TernaryParameter, TernaryReport};
 pub use schedules::{Ramp, RampShape, TernaryHandle, TernarySchedule, TernaryScheduler};
 pub use selection::Selection;
+
+/// The book's page about models of one's own: its code is run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/your-own-model.md")]
+struct YourOwnModel;

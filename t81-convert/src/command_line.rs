@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use regex::Regex;
-use t81_core::{BlockFormat, Granularity, Reference, ScaleRule};
+use t81_core::{BlockFormat, GranularityChoice, Reference, ScaleRule};
 use t81_hub::{Dtype, OutputFormat};
 
 use crate::ConvertOptions;
@@ -13,7 +13,7 @@ use crate::ConvertOptions;
 ///
 /// A pretrained model is unusable after conversion alone; train it with ternary weights (t81-qat).
 #[derive(Debug, Parser)]
-#[command(name = "t81-convert", version = env!("T81_VERSION"))]
+#[command(name = "t81-convert", version = t81_hub::VERSION)]
 pub struct Arguments {
     /// The checkpoint: a directory with config.json, safetensors and tokenizer files, or an id of the Hugging Face Hub
     pub source: PathBuf,
@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 0.45, value_parser = threshold)]
     threshold: f32,
     /// Weights that share a scale: auto, tensor, row or group:N; auto takes groups that GGUF holds without loss
-    #[arg(long, default_value = "auto", value_parser = granularity)]
+    #[arg(long, default_value = "auto")]
     granularity: GranularityChoice,
     /// Where a scale comes from: least-squares or reference
     #[arg(long, default_value_t)]
@@ -73,18 +73,6 @@ pub struct Arguments {
     /// Print nothing but errors
     #[arg(short, long)]
     pub quiet: bool,
-}
-
-/// `--granularity`, where `auto` is none.
-#[derive(Clone, Copy, Debug)]
-struct GranularityChoice(Option<Granularity>);
-
-fn granularity(text: &str) -> Result<GranularityChoice, String> {
-    if text == "auto" {
-        return Ok(GranularityChoice(None));
-    }
-    let granularity = text.parse().map_err(|error| format!("{error}, or auto"))?;
-    Ok(GranularityChoice(Some(granularity)))
 }
 
 fn threshold(text: &str) -> Result<f32, String> {

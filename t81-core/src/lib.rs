@@ -43,4 +43,6 @@ pub use matrix::{MatrixError, TernaryMatrix};
 pub use quantize::{
     Distortion, QuantizeError, QuantizeStatistics, Quantizer, StochasticKey, stochastic_uniform,
 };
-pub use settings::{Granularity, Layout, ParseSettingError, Reference, Rounding, ScaleRule};
+pub use settings::{
+    Granularity, GranularityChoice, Layout, ParseSettingError, Reference, Rounding, ScaleRule,
+};

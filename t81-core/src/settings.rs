@@ -114,6 +114,36 @@ impl FromStr for Granularity {
     }
 }
 
+/// A granularity, or none where the model is to decide. Text form: that of [`Granularity`], or `auto`.
+///
+/// ```
+/// use t81_core::{Granularity, GranularityChoice};
+///
+/// assert_eq!("auto".parse(), Ok(GranularityChoice(None)));
+/// assert_eq!("row".parse(), Ok(GranularityChoice(Some(Granularity::Row))));
+/// let error = "column".parse::<GranularityChoice>().unwrap_err();
+/// assert_eq!(error.to_string(), r#""column" is no granularity; expected tensor, row, group:N (N at least 1) or auto"#);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct GranularityChoice(pub Option<Granularity>);
+
+impl FromStr for GranularityChoice {
+    type Err = ParseSettingError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self(None)),
+            _ => text
+                .parse()
+                .map(|granularity| Self(Some(granularity)))
+                .map_err(|_| {
+                    let expected = "tensor, row, group:N (N at least 1) or auto";
+                    ParseSettingError::new("granularity", expected, text)
+                }),
+        }
+    }
+}
+
 /// The magnitude of a group that its threshold is a fraction of. Text form: `abs-mean`, `abs-max`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

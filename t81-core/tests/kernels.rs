@@ -279,26 +279,18 @@ fn lengths_are_checked_and_an_empty_batch_is_empty() {
     let interleaved = InterleavedMatrix::new(&matrix, CodeEncoding::TwoBit);
     for precision in [ActivationPrecision::Float32, ActivationPrecision::Int8] {
         interleaved.matmul(&[], &mut [], precision).unwrap();
-        let error = interleaved.matmul(&[0.0; 7], &mut [0.0; 4], precision);
-        let (what, expected, actual) = ("the activations", 6, 7);
-        assert_eq!(
-            error,
-            Err(MatrixError::Length {
+        for (input, what, expected, actual) in [
+            (&[0.0; 7][..], "the activations", 6, 7),
+            (&[0.0; 12], "the output", 8, 4),
+        ] {
+            let error = interleaved.matmul(input, &mut [0.0; 4], precision);
+            let length = MatrixError::Length {
                 what,
                 expected,
-                actual
-            })
-        );
-        let error = interleaved.matmul(&[0.0; 12], &mut [0.0; 4], precision);
-        let (what, expected, actual) = ("the output", 8, 4);
-        assert_eq!(
-            error,
-            Err(MatrixError::Length {
-                what,
-                expected,
-                actual
-            })
-        );
+                actual,
+            };
+            assert_eq!(error, Err(length));
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use regex::Regex;
-use t81_core::{Granularity, Reference, ScaleRule};
+use t81_core::{GranularityChoice, Reference, ScaleRule};
 
 use crate::{EmbeddingType, ExportOptions, ExportType, FloatType, Profile, QuantizeOptions};
 
@@ -12,7 +12,7 @@ use crate::{EmbeddingType, ExportOptions, ExportType, FloatType, Profile, Quanti
 #[derive(Debug, Parser)]
 #[command(
     name = "t81-gguf",
-    version = env!("T81_VERSION"),
+    version = t81_hub::VERSION,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     group = ArgGroup::new("source").args(["from_t81", "from_hf", "from_gguf"]).required(true)
@@ -139,7 +139,7 @@ pub struct ExportArguments {
     #[arg(help_heading = WITH_FLOATS, long, default_value_t = 0.45, conflicts_with = "from_t81")]
     threshold: f32,
     /// Weights that share a scale: auto, tensor, row or group:N; auto takes groups that --quant holds without loss
-    #[arg(help_heading = WITH_FLOATS, long, default_value = "auto", value_parser = granularity, conflicts_with = "from_t81")]
+    #[arg(help_heading = WITH_FLOATS, long, default_value = "auto", conflicts_with = "from_t81")]
     granularity: GranularityChoice,
     /// Where a scale comes from: least-squares or reference
     #[arg(help_heading = WITH_FLOATS, long, default_value_t, conflicts_with = "from_t81")]
@@ -200,16 +200,4 @@ impl ExportArguments {
             exclude: self.exclude.clone(),
         }
     }
-}
-
-/// `--granularity`, where `auto` is none.
-#[derive(Clone, Copy, Debug)]
-struct GranularityChoice(Option<Granularity>);
-
-fn granularity(text: &str) -> Result<GranularityChoice, String> {
-    if text == "auto" {
-        return Ok(GranularityChoice(None));
-    }
-    let granularity = text.parse().map_err(|error| format!("{error}, or auto"))?;
-    Ok(GranularityChoice(Some(granularity)))
 }

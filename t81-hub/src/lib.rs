@@ -55,3 +55,6 @@ pub use tensor_view::TensorView;
 pub use tokenizer::{
     AddedToken, Bpe, COMPANION_FILES, TOKENIZER_FILES, Tokenizer, TokenizerKind, TokenizerSettings,
 };
+
+/// Version of T81 as its commands print it: the package's, and the commit that it was built from where one is known.
+pub const VERSION: &str = env!("T81_VERSION");

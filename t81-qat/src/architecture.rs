@@ -34,12 +34,13 @@ pub(crate) fn decoder_config(
 
 /// Checks that the model has a position for each token of a block.
 pub(crate) fn check_block_size(block_size: usize, config: &DecoderConfig) -> Result<(), QatError> {
-    match config.longest_sequence() {
-        Some(positions) if block_size > positions => Err(QatError::BlockSize {
+    let positions = config.context_length();
+    match block_size > positions {
+        true => Err(QatError::BlockSize {
             block_size,
             positions,
         }),
-        _ => Ok(()),
+        false => Ok(()),
     }
 }
 

@@ -31,8 +31,7 @@ mod training;
 
 pub use cli::{
     BenchArguments, Cli, Command, ComputeType, EvaluateArguments, GenerateArguments,
-    GranularityChoice, LearningRateType, MatrixShape, ReportArguments, TextRows, TrainArguments,
-    WarmupType,
+    LearningRateType, MatrixShape, ReportArguments, TextRows, TrainArguments, WarmupType,
 };
 pub use command::{Run, run_command};
 pub use device::DeviceChoice;

@@ -46,6 +46,17 @@ pub(super) fn broadcast(values: &[i8; 4]) -> __m256i {
     unsafe { _mm256_set1_epi32(values.as_ptr().cast::<i32>().read_unaligned()) }
 }
 
+/// [`broadcast`] of the first `N` quads of values.
+#[inline(always)]
+fn broadcasts<const N: usize>(values: &[[i8; 4]]) -> [__m256i; N] {
+    // SAFETY: see `Avx2`.
+    let mut vectors = [unsafe { _mm256_setzero_si256() }; N];
+    for n in 0..N {
+        vectors[n] = broadcast(&values[n]);
+    }
+    vectors
+}
+
 #[inline(always)]
 fn scales_of(scales: &[f16; PANEL]) -> [__m256; 2] {
     let (scales, _) = scales.as_chunks::<8>();
@@ -84,12 +95,7 @@ impl Kernel for Avx2 {
             let (mut single, mut second, mut fourth) = ([zero; 2], [zero; 2], [zero; 2]);
             for (codes, values) in codes.iter().zip(values.as_chunks::<16>().0) {
                 let (values, _) = values.as_chunks::<4>();
-                let values = [
-                    broadcast(&values[0]),
-                    broadcast(&values[1]),
-                    broadcast(&values[2]),
-                    broadcast(&values[3]),
-                ];
+                let values: [_; 4] = broadcasts(values);
                 let halves = halves(codes);
                 for half in 0..2 {
                     let codes = halves[half];
@@ -128,13 +134,7 @@ impl Kernel for Avx2 {
             let mut negative = [_mm256_setzero_si256(); 2];
             for (codes, values) in codes.iter().zip(values.as_chunks::<20>().0) {
                 let (values, _) = values.as_chunks::<4>();
-                let values = [
-                    broadcast(&values[0]),
-                    broadcast(&values[1]),
-                    broadcast(&values[2]),
-                    broadcast(&values[3]),
-                    broadcast(&values[4]),
-                ];
+                let values: [_; 5] = broadcasts(values);
                 let codes = halves(codes);
                 for half in 0..2 {
                     let mut rest = codes[half];

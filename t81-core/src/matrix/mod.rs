@@ -361,7 +361,11 @@ pub(crate) fn check_dimensions(rows: usize, columns: usize) -> Result<usize, Mat
         .ok_or(MatrixError::TooLarge { rows, columns })
 }
 
-fn check_length(what: &'static str, expected: usize, actual: usize) -> Result<(), MatrixError> {
+pub(crate) fn check_length(
+    what: &'static str,
+    expected: usize,
+    actual: usize,
+) -> Result<(), MatrixError> {
     if actual == expected {
         Ok(())
     } else {

@@ -2,11 +2,7 @@
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use t81_core::{ActivationPrecision, Granularity};
-
-/// `--granularity`, which may leave the choice to the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GranularityChoice(pub Option<Granularity>);
+use t81_core::ActivationPrecision;
 
 /// `--text-rows`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

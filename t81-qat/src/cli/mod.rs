@@ -11,7 +11,7 @@ mod values;
 use clap::{Parser, Subcommand};
 
 pub use bench::{BenchArguments, MatrixShape};
-pub use choices::{ComputeType, GranularityChoice, LearningRateType, TextRows, WarmupType};
+pub use choices::{ComputeType, LearningRateType, TextRows, WarmupType};
 pub use evaluate::EvaluateArguments;
 pub use generate::GenerateArguments;
 pub use report::ReportArguments;
@@ -21,7 +21,7 @@ pub use train::TrainArguments;
 #[derive(Debug, Parser)]
 #[command(
     name = "t81-qat",
-    version = env!("T81_VERSION"),
+    version = t81_hub::VERSION,
     arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,

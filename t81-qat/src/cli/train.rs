@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use t81_core::GranularityChoice;
 use t81_core::{Reference, ScaleRule};
 use t81_gguf::ExportType;
 
-use super::choices::{ComputeType, GranularityChoice, LearningRateType, TextRows, WarmupType};
-use super::values::{
-    fraction, granularity, learning_rate, non_negative_number, positive, positive_number,
-};
+use super::choices::{ComputeType, LearningRateType, TextRows, WarmupType};
+use super::values::{fraction, learning_rate, non_negative_number, positive, positive_number};
 use crate::device::DeviceChoice;
 use crate::recipe::Recipe;
 
@@ -252,7 +251,7 @@ pub struct TrainArguments {
     pub lambda_warmup_type: WarmupType,
     /// Which weights share a scale: auto, tensor, row, group:N. `auto` takes groups of 256 where every ternary row
     /// divides by 256, else of 64 [default: by the recipe, auto].
-    #[arg(long, value_name = "G", help_heading = "Ternary", value_parser = granularity)]
+    #[arg(long, value_name = "G", help_heading = "Ternary")]
     pub granularity: Option<GranularityChoice>,
     /// How a scale is computed: least-squares or reference [default: by the recipe, least-squares].
     #[arg(long, value_name = "RULE", help_heading = "Ternary")]

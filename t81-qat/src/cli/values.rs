@@ -1,7 +1,5 @@
 //! Values of flags that are numbers, checked.
 
-use super::choices::GranularityChoice;
-
 pub(super) fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".to_string()),
@@ -58,13 +56,4 @@ pub(super) fn positive_fraction(text: &str) -> Result<f32, String> {
         0.0 => Err("must be above 0".to_string()),
         value => Ok(value),
     })
-}
-
-pub(super) fn granularity(text: &str) -> Result<GranularityChoice, String> {
-    if text == "auto" {
-        return Ok(GranularityChoice(None));
-    }
-    text.parse()
-        .map(|granularity| GranularityChoice(Some(granularity)))
-        .map_err(|_| "expected auto, tensor, row or group:N (N at least 1)".to_string())
 }
