@@ -10,7 +10,6 @@ use t81_gguf::{
 };
 use t81_hub::{Checkpoint, OutputFormat, QuantizedCheckpoint, T81Directory};
 
-use crate::exported::ternary;
 use crate::tiny_model::TinyModel;
 
 #[test]
