@@ -69,6 +69,7 @@ impl Session<'_> {
             steps: state.step,
             tokens: state.tokens,
             seconds: state.seconds,
+            peak_memory: outcome.memory,
             settings: self.settings.clone(),
         };
         let kind = match self.report.ternary.is_empty() {

@@ -31,9 +31,9 @@ use crate::settings::RunSettings;
 use crate::source::Source;
 use crate::summary::Baseline;
 use crate::training::{
-    Cadence, CheckpointDirectory, EarlyStopping, EvaluationLoader, MODEL, OPTIMIZER, Outcome,
-    QatModel, QatStrategy, Quantity, Reporter, RunState, SCHEDULER, SamplePrompts, SaveAlways,
-    SilentRenderer, Teacher, TokenMetric, TrainLoader, WarmupDecay, dashboard, short,
+    Cadence, CheckpointDirectory, ColdStart, EarlyStopping, EvaluationLoader, MODEL, OPTIMIZER,
+    Outcome, QatModel, QatStrategy, Quantity, Reporter, RunState, SCHEDULER, SamplePrompts,
+    SaveAlways, SilentRenderer, Teacher, TokenMetric, TrainLoader, WarmupDecay, dashboard, short,
 };
 
 /// Trains as `arguments` say.
@@ -178,7 +178,11 @@ impl Session<'_> {
     }
 
     fn autodiff_devices(&self) -> Vec<Device> {
-        self.devices.iter().cloned().map(Device::autodiff).collect()
+        let devices = self.devices.iter().cloned().map(Device::autodiff);
+        match self.arguments.gradient_checkpointing {
+            true => devices.map(Device::gradient_checkpointing).collect(),
+            false => devices.collect(),
+        }
     }
 
     /// Perplexities before the first update; from the file when the run is resumed.
@@ -202,6 +206,8 @@ impl Session<'_> {
             let model = QatModel::new(decoder, 0.0);
             Ok(evaluate(&model, evaluation, &workers)?.perplexity())
         };
+        let _cold_start =
+            (!device::is_cpu(&self.devices[0])).then(|| ColdStart::watch("first evaluation"));
         let mut baseline = Baseline::default();
         if self.source.checkpoint.is_some() {
             let value = perplexity(float)?;

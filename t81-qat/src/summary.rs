@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::memory::PeakMemory;
 use crate::settings::RunSettings;
 use crate::training::{EvaluatedStep, duration, short};
 
@@ -51,6 +52,9 @@ pub struct Summary {
     pub tokens: u64,
     /// Seconds of training.
     pub seconds: f64,
+    /// The most memory that was held.
+    #[serde(default)]
+    pub peak_memory: PeakMemory,
     /// The run's settings.
     pub settings: RunSettings,
 }
@@ -102,6 +106,15 @@ impl fmt::Display for Summary {
                     false => " (--load-best-model-at-end takes the best)",
                 },
             )?;
+        }
+        let PeakMemory { host, device } = self.peak_memory;
+        let peaks = [(host, "the process"), (device, "the GPU")];
+        let held: Vec<String> = peaks
+            .into_iter()
+            .filter_map(|(bytes, place)| Some(format!("{} MB in {place}", megabytes(bytes?))))
+            .collect();
+        if !held.is_empty() {
+            writeln!(formatter, "Peak memory {}", held.join(", "))?;
         }
         if is_float {
             return write!(formatter, "{} float parameters", self.float_parameters);

@@ -4,35 +4,20 @@
     prepare.py CHECKPOINT_DIR VALID_TXT BROWN_DIR GGUF OUT_DIR
 """
 import json
-import re
 import sys
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from corpus import texts
+
 checkpoint, valid, brown, gguf, out = map(Path, sys.argv[1:])
-text = valid.read_text(encoding="utf-8")
-cut = text.index("\n", int(len(text) * 0.9)) + 1
-
-
-def brown_text(path: Path) -> str:
-    lines = []
-    for line in path.read_text(encoding="latin-1").splitlines():
-        words = [re.sub(r"/[^/\s]+$", "", w) for w in line.split()]
-        if words:
-            lines.append(" ".join(words))
-    return "\n".join(lines) + "\n"
-
-
-files = [p for p in sorted(brown.iterdir()) if re.fullmatch(r"c[a-r]\d\d", p.name)]
-train = text[:cut] + "\n".join(map(brown_text, files))
 tok = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-for name, part in (("train", train), ("eval", text[cut:])):
+for name, part in texts(valid, brown).items():
     ids = np.array(tok.encode(part).ids, np.uint16)
     ids.tofile(out / f"{name}.u16")
     print(name, len(part), "chars", len(ids), "tokens")
-print(len(files), "Brown files;", repr(train[cut:cut + 200]))
 
 from gguf import GGUFReader  # noqa: E402
 index, blob = [], bytearray()

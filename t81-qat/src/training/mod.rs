@@ -2,6 +2,7 @@
 
 mod batch;
 mod checkpoint;
+mod cold_start;
 mod early_stopping;
 mod health;
 mod learning_rate;
@@ -12,6 +13,7 @@ mod renderer;
 mod reporter;
 mod samples;
 mod strategy;
+mod window;
 
 pub use batch::TokenBatch;
 pub use early_stopping::EvaluatedStep;
@@ -23,6 +25,7 @@ pub(crate) use batch::{EvaluationLoader, TrainLoader};
 pub(crate) use checkpoint::{
     CheckpointDirectory, MODEL, OPTIMIZER, RunState, SCHEDULER, SaveAlways,
 };
+pub(crate) use cold_start::ColdStart;
 pub(crate) use early_stopping::EarlyStopping;
 pub(crate) use learning_rate::WarmupDecay;
 pub(crate) use metrics::{Quantity, TokenMetric};

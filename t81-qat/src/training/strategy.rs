@@ -21,15 +21,18 @@ use t81_burn::{Ternary, TernaryReport};
 
 use super::batch::{EvaluationLoader, TokenBatch};
 use super::checkpoint::{CheckpointDirectory, RunState};
+use super::cold_start::ColdStart;
 use super::early_stopping::{EarlyStopping, EvaluatedStep};
 use super::health::{Health, way_out};
 use super::model::{QatModel, StepOutput, StepState};
 use super::optimizer_step::optimizer_step;
 use super::reporter::{EvaluationLine, Reporter, StepLine};
 use super::samples::SamplePrompts;
+use super::window::Window;
 use crate::device::is_cpu;
 use crate::error::QatError;
 use crate::evaluation;
+use crate::memory::PeakMemory;
 
 /// When the loop does what.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +56,7 @@ pub(crate) struct Outcome {
     pub(crate) interrupted: bool,
     /// Whether it ended before its last step because evaluations stopped getting better.
     pub(crate) stopped_early: bool,
+    pub(crate) memory: PeakMemory,
     pub(crate) error: Option<QatError>,
 }
 
@@ -83,6 +87,11 @@ impl QatStrategy {
     /// Whether the weights lie in the processor's memory.
     fn reads_weights_freely(&self) -> bool {
         is_cpu(&self.devices[0].clone().inner())
+    }
+
+    /// Whether the first step waits for kernels of a GPU, where a dashboard is not in the way of saying so.
+    fn compiles_kernels(&self) -> bool {
+        !self.reads_weights_freely() && !self.shows_metrics
     }
 
     /// What an error of the learner means, once all checkpoints are on disk.
@@ -129,6 +138,7 @@ impl SupervisedLearningStrategy<QatModel> for QatStrategy {
             saved: None,
             interrupted: false,
             sparsity: 0.0,
+            memory: PeakMemory::default(),
         };
         let result = run.train(&train);
         // Dropping the checkpointer waits until its files are on disk.
@@ -137,6 +147,7 @@ impl SupervisedLearningStrategy<QatModel> for QatStrategy {
         if let Ok(mut outcome) = self.outcome.lock() {
             outcome.state = run.state;
             outcome.interrupted = run.interrupted;
+            outcome.memory = run.memory;
             outcome.stopped_early = run.is_in_vain() && run.state.step < self.cadence.total_steps;
             let diverged = |error: QatError| error.with_way_out(way_out(&self.checkpoints));
             let stopped = components.interrupter.error();
@@ -161,6 +172,7 @@ struct Run<'a> {
     interrupted: bool,
     /// Share of zeros among the ternary codes, as last measured.
     sparsity: f64,
+    memory: PeakMemory,
 }
 
 impl Run<'_> {
@@ -181,6 +193,9 @@ impl Run<'_> {
                 break;
             }
             let started = Instant::now();
+            let first = self.state.step == self.strategy.start.step;
+            let cold_start =
+                (first && self.strategy.compiles_kernels()).then(|| ColdStart::watch("first step"));
             let output = self.optimizer_step(step_batches)?;
             self.state.step += 1;
             self.state.tokens += output.tokens as u64;
@@ -200,6 +215,7 @@ impl Run<'_> {
             // Before a save, so that no checkpoint holds what a diverged step left. Reading the loss waits for the device, so
             // the steps between two lines run ahead of it.
             let loss = (logs || saves || evaluates).then(|| self.health().loss(&output));
+            drop(cold_start);
             self.state.seconds += started.elapsed().as_secs_f64();
             if let Some(loss) = loss.transpose()?
                 && logs
@@ -211,6 +227,7 @@ impl Run<'_> {
                         &self.strategy.report,
                     )?;
                 }
+                self.memory.observe(&self.strategy.plain_devices());
                 self.log(loss, &output, &mut window)?;
             }
             if self.strategy.shows_metrics {
@@ -368,29 +385,5 @@ impl Run<'_> {
 
     fn events_say_valid(&mut self, event: LearnerEvent<StepOutput>) {
         let _ = self.events.process_valid(event);
-    }
-}
-
-/// The optimizer steps since the last line of progress.
-struct Window {
-    tokens: u64,
-    seconds: f64,
-}
-
-impl Window {
-    fn start(state: &RunState) -> Self {
-        Self {
-            tokens: state.tokens,
-            seconds: state.seconds,
-        }
-    }
-
-    fn tokens_per_second(&self, state: &RunState) -> f64 {
-        let seconds = state.seconds - self.seconds;
-        if seconds > 0.0 {
-            (state.tokens - self.tokens) as f64 / seconds
-        } else {
-            0.0
-        }
     }
 }
