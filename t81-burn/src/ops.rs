@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension, get_device_settings};
 use burn::tensor::{DType, Tensor, TensorData, read_sync};
 use t81_core::{ActivationPrecision, InterleavedMatrix, Layout, Quantizer};
 
@@ -55,6 +55,16 @@ impl TernarySettings {
         }
     }
 
+    /// Settings of the exact ternary values that the gradient depends on, with the gain at this blend.
+    pub(crate) fn of_gradient(&self) -> Self {
+        Self {
+            blend: 1.0,
+            dtype: None,
+            zero_gain: 1.0 + self.blend * (self.zero_gain - 1.0),
+            ..self.clone()
+        }
+    }
+
     /// Quantizes `weight` into `output`, both in the settings' layout.
     ///
     /// A weight that cannot be quantized (NaN, infinity, a scale beyond f16) gives NaN everywhere: an operation on a
@@ -92,6 +102,22 @@ pub trait TernaryOps: Backend {
         quantize_through_host::<Self>(weight, &settings)
     }
 
+    /// The gradient of a weight from that of its ternary value: times [`TernarySettings::zero_gain`], weighed by the blend, where
+    /// the code is 0, and as it is elsewhere.
+    ///
+    /// # Shapes
+    ///
+    /// - `gradient`, `weight`: as [`ternary_quantize`](Self::ternary_quantize)'s output and input
+    /// - output: the same shape, of the float type of the weight
+    #[fusion(dtype = weight, shape = weight)]
+    fn ternary_gradient(
+        gradient: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        settings: TernarySettings,
+    ) -> FloatTensor<Self> {
+        weaken_zeros::<Self>(gradient, weight, &settings)
+    }
+
     /// Multiplies activations with a packed ternary weight, which has no gradient.
     ///
     /// # Shapes
@@ -121,6 +147,24 @@ pub trait TernaryOps: Backend {
         let weight = Self::float_from_data(data, &input.device());
         Self::float_matmul(input, weight)
     }
+}
+
+/// [`TernaryOps::ternary_gradient`] by operations that every backend has. Quantizing once more costs less than keeping the codes.
+pub(crate) fn weaken_zeros<B: TernaryOps>(
+    gradient: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    settings: &TernarySettings,
+) -> FloatTensor<B> {
+    let gradient = match gradient.dtype() == weight.dtype() {
+        true => gradient,
+        false => B::float_cast(gradient, weight.dtype().into()),
+    };
+    let exact = settings.of_gradient();
+    let gain = exact.zero_gain;
+    let booleans = get_device_settings::<B>(&weight.device()).bool_dtype;
+    let zeros = B::float_equal_elem(B::ternary_quantize(weight, exact), 0.0.into(), booleans);
+    let weakened = B::float_mul_scalar(gradient.clone(), gain.into());
+    B::float_mask_where(gradient, zeros, weakened)
 }
 
 /// Reads a weight back, quantizes it and uploads the result.

@@ -1,7 +1,7 @@
 //! Any Burn model becomes ternary by a reparameterization of its `Linear` weights.
 
 use burn::module::{Module, ModuleVisitor, Param, Reparameterization, Reparameterizer};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use t81_core::{Granularity, Layout, QuantizeError, Quantizer, Rounding, TernaryMatrix};
 
 use crate::ops::{TernarySettings, ternary_quantize};
@@ -40,6 +40,7 @@ pub struct Ternary {
     handle: TernaryHandle,
     selection: Selection,
     zero_gain: f32,
+    compute_dtype: Option<DType>,
 }
 
 impl Default for Ternary {
@@ -63,7 +64,16 @@ impl Ternary {
             handle: TernaryHandle::new(&schedule),
             selection: Selection::default(),
             zero_gain: 1.0,
+            compute_dtype: None,
         }
+    }
+
+    /// Gives the weights of a training step the float type of its products, which a mixed-precision model would otherwise
+    /// convert them to; f16 and bf16 round a blended weight as that conversion does. The float weights and their gradients
+    /// keep their own type.
+    pub fn with_compute_dtype(mut self, dtype: Option<DType>) -> Self {
+        self.compute_dtype = dtype;
+        self
     }
 
     /// Multiplies the gradients of weights whose code is 0 by `gain` once the blend is complete; see
@@ -124,6 +134,7 @@ impl Ternary {
             quantizer: self.quantizer.clone().with_granularity(granularity),
             handle: &self.handle,
             zero_gain: self.zero_gain,
+            compute_dtype: self.compute_dtype,
         };
         (model.apply_reparameterization(attach), report)
     }
@@ -285,6 +296,7 @@ struct Attach<'a> {
     quantizer: Quantizer,
     handle: &'a TernaryHandle,
     zero_gain: f32,
+    compute_dtype: Option<DType>,
 }
 
 impl Reparameterizer for Attach<'_> {
@@ -300,6 +312,7 @@ impl Reparameterizer for Attach<'_> {
             handle: self.handle.clone(),
             salt: fnv1a(path),
             zero_gain: self.zero_gain,
+            compute_dtype: self.compute_dtype,
         });
         (param, weight)
     }
@@ -316,6 +329,8 @@ pub struct TernaryWeight {
     salt: u64,
     #[module(skip)]
     zero_gain: f32,
+    #[module(skip)]
+    compute_dtype: Option<DType>,
 }
 
 impl TernaryWeight {
@@ -335,7 +350,7 @@ impl TernaryWeight {
             quantizer,
             blend: self.handle.blend(),
             layout: Layout::InOut,
-            dtype: None,
+            dtype: self.compute_dtype,
             zero_gain: self.zero_gain,
         }
     }

@@ -173,3 +173,38 @@ fn the_gradient_passes_straight_through() {
         assert_eq!(found, factors.inner().into_data());
     }
 }
+
+#[test]
+fn gradients_of_zeros_are_weakened_where_the_cpu_weakens_them() {
+    let shape = [576, 192];
+    let values = weights(shape[0] * shape[1], 11);
+    let factors = weights(shape[0] * shape[1], 12);
+    let gradient = |device: Device, settings: TernarySettings| -> Vec<u32> {
+        let device = device.autodiff();
+        let tensor = |values: &[f32]| {
+            Tensor::<2>::from_data(TensorData::new(values.to_vec(), shape), &device)
+        };
+        let weight = tensor(&values).require_grad();
+        let loss = (ternary_quantize(weight.clone(), settings) * tensor(&factors)).sum();
+        let gradient = weight.grad(&loss.backward()).unwrap().into_data();
+        gradient.iter::<f32>().map(f32::to_bits).collect()
+    };
+    for granularity in granularities() {
+        for blend in [0.5, 1.0] {
+            let mut settings = TernarySettings::new(Quantizer::twn(granularity));
+            settings.zero_gain = 0.25;
+            settings.blend = blend;
+            let expected = gradient(Device::flex(), settings.clone());
+            assert_eq!(gradient(gpu(), settings.clone()), expected, "{settings:?}");
+            let weakened = factors
+                .iter()
+                .zip(&expected)
+                .filter(|(factor, gradient)| factor.to_bits() != **gradient)
+                .count();
+            assert!(
+                weakened > values.len() / 4,
+                "{weakened} weakened: {settings:?}"
+            );
+        }
+    }
+}

@@ -72,6 +72,7 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
     let mut ternary = Ternary::new(settings.quantizer.clone())
         .with_schedule(&settings.schedule)
         .with_zero_gain(settings.ternary_zero_gain)
+        .with_compute_dtype(dtype)
         .with_selection(settings.selection()?);
     if settings.auto_granularity {
         ternary = ternary.with_auto_granularity();

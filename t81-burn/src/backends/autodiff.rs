@@ -2,12 +2,12 @@
 //! [`TernarySettings::zero_gain`] where the code is 0.
 
 use burn::backend::Autodiff;
+use burn::backend::TensorMetadata;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{TensorMetadata, get_device_settings};
 use burn::tensor::FloatDType;
 
 use crate::ops::{TernaryOps, TernarySettings};
@@ -34,35 +34,12 @@ impl<B: TernaryOps> Backward<B, 1> for StraightThrough {
         _checkpointer: &mut Checkpointer,
     ) {
         let State { dtype, codes } = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |gradient| {
-            let gradient = match gradient.dtype() == dtype.into() {
-                true => gradient,
-                false => B::float_cast(gradient, dtype),
-            };
-            match codes {
-                Some((weight, settings)) => weaken_zeros::<B>(gradient, weight, settings),
-                None => gradient,
-            }
+        unary::<B, _>(ops.parents, ops.node, grads, |gradient| match codes {
+            Some((weight, settings)) => B::ternary_gradient(gradient, weight, settings),
+            None if gradient.dtype() == dtype.into() => gradient,
+            None => B::float_cast(gradient, dtype),
         });
     }
-}
-
-/// `gradient` times the gain where the code of `weight` is 0. Quantizing once more costs less than keeping the codes.
-fn weaken_zeros<B: TernaryOps>(
-    gradient: FloatTensor<B>,
-    weight: FloatTensor<B>,
-    settings: TernarySettings,
-) -> FloatTensor<B> {
-    let gain = 1.0 + settings.blend * (settings.zero_gain - 1.0);
-    let exact = TernarySettings {
-        blend: 1.0,
-        dtype: None,
-        ..settings
-    };
-    let booleans = get_device_settings::<B>(&weight.device()).bool_dtype;
-    let zeros = B::float_equal_elem(B::ternary_quantize(weight, exact), 0.0.into(), booleans);
-    let weakened = B::float_mul_scalar(gradient.clone(), gain.into());
-    B::float_mask_where(gradient, zeros, weakened)
 }
 
 impl<B: TernaryOps, C: CheckpointStrategy> TernaryOps for Autodiff<B, C> {

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, TensorData};
+use rayon::prelude::*;
 
 use t81_core::{ActivationPrecision, InterleavedMatrix};
 
-use crate::ops::{TernaryOps, TernarySettings, quantize_on_host};
+use crate::ops::{TernaryOps, TernarySettings, quantize_on_host, weaken_zeros};
+
+/// Gradients that a thread of the pool takes at once: their three slices fit into its cache.
+const WEAKENED_AT_ONCE: usize = 1 << 14;
 
 impl TernaryOps for Flex {
     fn ternary_quantize(weight: FloatTensor<Self>, settings: TernarySettings) -> FloatTensor<Self> {
@@ -24,6 +28,37 @@ impl TernaryOps for Flex {
             .expect("a contiguous F32 tensor is a slice of f32");
         let mut output = vec![0.0; values.len()];
         settings.apply(values, [shape[0], shape[1]], &mut output);
+        FloatTensor::<Self>::from_data(TensorData::new(output, shape))
+    }
+
+    fn ternary_gradient(
+        gradient: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        settings: TernarySettings,
+    ) -> FloatTensor<Self> {
+        if weight.dtype() != DType::F32 || gradient.dtype() != DType::F32 {
+            return weaken_zeros::<Self>(gradient, weight, &settings);
+        }
+        let exact = settings.of_gradient();
+        let (gradient, weight) = (gradient.to_contiguous(), weight.to_contiguous());
+        let shape = weight.shape();
+        let incoming = gradient
+            .as_slice::<f32>()
+            .expect("a contiguous F32 tensor is a slice of f32");
+        let values = weight
+            .as_slice::<f32>()
+            .expect("a contiguous F32 tensor is a slice of f32");
+        let mut output = vec![0.0; values.len()];
+        exact.apply(values, [shape[0], shape[1]], &mut output);
+        output
+            .par_chunks_mut(WEAKENED_AT_ONCE)
+            .zip(incoming.par_chunks(WEAKENED_AT_ONCE))
+            .for_each(|(output, incoming)| {
+                for (value, gradient) in output.iter_mut().zip(incoming) {
+                    let factor = if *value == 0.0 { exact.zero_gain } else { 1.0 };
+                    *value = gradient * factor;
+                }
+            });
         FloatTensor::<Self>::from_data(TensorData::new(output, shape))
     }
 

@@ -12,10 +12,11 @@ use super::quantizer::{
 /// Block sums or row sums that a thread of [`fold`] adds up. A power of two, so that it is a subtree of the pairwise fold.
 pub(super) const FOLD: usize = 64;
 
-/// Groups and rows: one thread decides about a group and writes it.
+/// Groups and rows: one thread decides about a group and writes it. `gradient` is read only if the rule says so.
 #[cube(launch)]
-pub(super) fn quantize_groups<O: Float>(
+pub(super) fn quantize_groups<G: Float, O: Float>(
     weight: &[f32],
+    gradient: &[G],
     output: &mut [O],
     units: usize,
     rows: usize,
@@ -25,6 +26,7 @@ pub(super) fn quantize_groups<O: Float>(
     group_length: usize,
     numbers: Numbers,
     #[comptime] rule: Rule,
+    #[define(G)] _gradient_dtype: ElemType,
     #[define(O)] _dtype: ElemType,
 ) {
     if ABSOLUTE_POS >= units {
@@ -50,8 +52,8 @@ pub(super) fn quantize_groups<O: Float>(
         }
     };
     let scale = group_scale(magnitude, count, &kept, rule);
-    write::<O>(
-        weight, output, &group, &cut, magnitude, scale, &numbers, rule,
+    write::<G, O>(
+        weight, gradient, output, &group, &cut, magnitude, scale, &numbers, rule,
     );
 }
 
@@ -151,8 +153,9 @@ pub(super) fn row_masked(
 
 /// Last step: every thread writes a short run of weights.
 #[cube(launch)]
-pub(super) fn write_tensor<O: Float>(
+pub(super) fn write_tensor<G: Float, O: Float>(
     weight: &[f32],
+    gradient: &[G],
     magnitude: &[f32],
     sums: &[f32],
     counts: &[u32],
@@ -165,6 +168,7 @@ pub(super) fn write_tensor<O: Float>(
     run_length: usize,
     numbers: Numbers,
     #[comptime] rule: Rule,
+    #[define(G)] _gradient_dtype: ElemType,
     #[define(O)] _dtype: ElemType,
 ) {
     if ABSOLUTE_POS >= units {
@@ -185,8 +189,9 @@ pub(super) fn write_tensor<O: Float>(
         count: counts[0],
     };
     let scale = group_scale(magnitude[0], count, &kept, rule);
-    write::<O>(
+    write::<G, O>(
         weight,
+        gradient,
         output,
         &group,
         &cut,

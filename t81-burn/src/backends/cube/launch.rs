@@ -19,6 +19,24 @@ const RUN: usize = 16;
 
 /// Quantizes a contiguous f32 weight that is not empty.
 pub(super) fn quantize(weight: CubeTensor, settings: &TernarySettings, dtype: DType) -> CubeTensor {
+    launch(weight, None, settings, dtype)
+}
+
+/// The f32 gradient of such a weight from the contiguous one of its ternary value.
+pub(super) fn weaken(
+    gradient: CubeTensor,
+    weight: CubeTensor,
+    settings: &TernarySettings,
+) -> CubeTensor {
+    launch(weight, Some(gradient), settings, DType::F32)
+}
+
+fn launch(
+    weight: CubeTensor,
+    gradient: Option<CubeTensor>,
+    settings: &TernarySettings,
+    dtype: DType,
+) -> CubeTensor {
     let shape = weight.shape();
     let output = empty_device_contiguous_dtype(
         weight.client.clone(),
@@ -37,6 +55,9 @@ pub(super) fn quantize(weight: CubeTensor, settings: &TernarySettings, dtype: DT
         columns,
         row_stride,
         column_stride,
+        writes_gradient: gradient.is_some(),
+        // Nothing reads it when there is none.
+        gradient: gradient.unwrap_or_else(|| weight.clone()),
         weight,
     };
     match settings.quantizer.granularity() {
@@ -53,6 +74,8 @@ struct Launch<'a> {
     columns: usize,
     row_stride: usize,
     column_stride: usize,
+    writes_gradient: bool,
+    gradient: CubeTensor,
     weight: CubeTensor,
 }
 
@@ -64,6 +87,7 @@ impl Launch<'_> {
             least_squares: quantizer.scale() == ScaleRule::LeastSquares,
             stochastic: quantizer.rounding() != Rounding::Deterministic,
             blended: self.settings.blend != 1.0,
+            gradient: self.writes_gradient,
             short: group_length <= BLOCK,
         }
     }
@@ -78,6 +102,7 @@ impl Launch<'_> {
             quantizer.threshold(),
             1.0 - quantizer.threshold(),
             self.settings.blend,
+            self.settings.zero_gain,
             key.low(),
             key.high(0),
             0,
@@ -107,6 +132,7 @@ impl Launch<'_> {
             count,
             dimension,
             self.weight.clone().into_buffer_arg(),
+            self.gradient.clone().into_buffer_arg(),
             output.clone().into_buffer_arg(),
             units,
             self.rows,
@@ -116,6 +142,7 @@ impl Launch<'_> {
             length,
             self.numbers(),
             self.rule(length),
+            element(self.gradient.dtype),
             element(output.dtype),
         );
     }
@@ -167,6 +194,7 @@ impl Launch<'_> {
             count,
             dimension,
             self.weight.clone().into_buffer_arg(),
+            self.gradient.clone().into_buffer_arg(),
             magnitude.into_buffer_arg(),
             sum.into_buffer_arg(),
             kept.into_buffer_arg(),
@@ -179,6 +207,7 @@ impl Launch<'_> {
             run,
             self.numbers(),
             rule,
+            element(self.gradient.dtype),
             element(output.dtype),
         );
     }

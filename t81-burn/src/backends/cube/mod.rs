@@ -14,7 +14,7 @@ use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::{cast, into_contiguous};
 
-use crate::ops::{TernaryOps, TernarySettings, quantize_through_host};
+use crate::ops::{TernaryOps, TernarySettings, quantize_through_host, weaken_zeros};
 
 /// Weights of a tensor that the kernels count in 32 bits.
 const MOST_WEIGHTS: usize = 1 << 31;
@@ -31,5 +31,21 @@ impl TernaryOps for CubeBackend {
         }
         let weight = into_contiguous(cast(weight, DType::F32));
         launch::quantize(weight, &settings, dtype)
+    }
+    fn ternary_gradient(
+        gradient: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        settings: TernarySettings,
+    ) -> FloatTensor<Self> {
+        let count = weight.shape().num_elements();
+        if count >= MOST_WEIGHTS || count == 0 || weight.dtype() != DType::F32 {
+            return weaken_zeros::<Self>(gradient, weight, &settings);
+        }
+        let settings = settings.of_gradient();
+        launch::weaken(
+            into_contiguous(gradient),
+            into_contiguous(weight),
+            &settings,
+        )
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Rule {
     pub(super) blended: bool,
     /// Whether a group is one block.
     pub(super) short: bool,
+    /// Whether what is written is the gradient of the weights in place of their ternary values.
+    pub(super) gradient: bool,
 }
 
 /// What a launch is told beside the weights.
@@ -35,6 +37,8 @@ pub(super) struct Numbers {
     /// `1 - threshold`.
     pub(super) remainder: f32,
     pub(super) blend: f32,
+    /// Factor of the gradients of weights whose code is 0.
+    pub(super) zero_gain: f32,
     /// The key of stochastic rounding, with the high half of the index mixed in.
     pub(super) key_low: u32,
     pub(super) key_high: u32,
@@ -313,10 +317,11 @@ pub(super) fn group_scale(
     }
 }
 
-/// Writes a group, or a part of one. A group that has no f16 scale becomes NaN.
+/// Writes a group, or a part of one. A group that has no f16 scale becomes NaN, its gradient stays as it is.
 #[cube]
-pub(super) fn write<O: Float>(
+pub(super) fn write<G: Float, O: Float>(
     weight: &[f32],
+    gradient: &[G],
     output: &mut [O],
     group: &Group,
     cut: &Cut,
@@ -335,12 +340,19 @@ pub(super) fn write<O: Float>(
             bits = u32::reinterpret(scale) | (u32::reinterpret(value) & 0x8000_0000);
         }
         let mut result = f32::reinterpret(bits);
-        if comptime!(rule.blended) {
-            let step = exactly(exactly(result - value, numbers) * numbers.blend, numbers);
-            result = value + step;
-        }
-        if !representable {
-            result = f32::reinterpret(0x7fc0_0000 | numbers.zero);
+        if comptime!(rule.gradient) {
+            result = f32::cast_from(gradient[offset]);
+            if representable && bits == 0u32 {
+                result *= numbers.zero_gain;
+            }
+        } else {
+            if comptime!(rule.blended) {
+                let step = exactly(exactly(result - value, numbers) * numbers.blend, numbers);
+                result = value + step;
+            }
+            if !representable {
+                result = f32::reinterpret(0x7fc0_0000 | numbers.zero);
+            }
         }
         output[offset] = O::cast_from(result);
     }
