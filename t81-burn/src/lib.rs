@@ -53,6 +53,7 @@ mod reparameterization;
 mod report;
 mod schedules;
 mod selection;
+mod softmax;
 
 pub mod models;
 

@@ -1,8 +1,10 @@
 //! The GPU's codes and scales are the CPU's, bit for bit. Needs a GPU (or a software Vulkan driver):
 //! `cargo test --release -p t81-burn --features vulkan --test gpu_bits -- --nocapture`.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use t81_burn::{TernarySettings, ternary_quantize};
+use burn::module::Module;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use t81_burn::models::llama::{Llama, LlamaConfig};
+use t81_burn::{Ternary, TernarySettings, ternary_quantize};
 use t81_core::{Granularity, Layout, Quantizer, Reference, Rounding, ScaleRule};
 
 /// Weights like those of a network, of changing size from group to group.
@@ -205,6 +207,53 @@ fn gradients_of_zeros_are_weakened_where_the_cpu_weakens_them() {
                 weakened > values.len() / 4,
                 "{weakened} weakened: {settings:?}"
             );
+        }
+    }
+}
+
+/// The loss of a small decoder and the gradients of its first layer's query and down weights.
+fn learnt(model: &Llama, device: &Device) -> (f32, Vec<Vec<f32>>) {
+    let device = device.clone().autodiff();
+    let model = model.clone().to_device(&device).train();
+    let ids: Vec<i32> = (0..3 * 40).map(|index| index * index % 97).collect();
+    let tokens =
+        |ids: Vec<i32>| Tensor::<2, Int>::from_data(TensorData::new(ids, [3, 40]), &device);
+    let targets = ids.iter().map(|id| (id * 7 + 3) % 97).collect();
+    let loss = model.forward_loss(tokens(ids), tokens(targets), None).mean;
+    let gradients = loss.clone().backward();
+    let layer = &model.layers[0];
+    let found = [
+        &layer.self_attn.q_proj,
+        &layer.self_attn.v_proj,
+        &layer.mlp.down_proj,
+    ]
+    .map(|linear| {
+        let gradient = linear.weight.base().grad(&gradients).unwrap().into_data();
+        gradient.iter::<f32>().collect()
+    });
+    (loss.into_scalar::<f32>(), found.into())
+}
+
+#[test]
+fn a_decoder_learns_on_a_gpu_as_on_the_processor() {
+    let mut config = LlamaConfig::qwen2(97, 64, 128, 2, 4);
+    for window in [None, Some(7)] {
+        config.sliding_window = window;
+        let (model, _) = Ternary::default().apply(config.init(&Device::flex()));
+        let (expected, expected_gradients) = learnt(&model, &Device::flex());
+        let (loss, gradients) = learnt(&model, &gpu());
+        assert!((loss - expected).abs() < 1e-4, "{loss} {expected}");
+        for (found, expected) in gradients.iter().zip(&expected_gradients) {
+            let largest = expected
+                .iter()
+                .fold(0.0f32, |most, value| most.max(value.abs()));
+            assert!(largest > 0.0);
+            for (found, expected) in found.iter().zip(expected) {
+                assert!(
+                    (found - expected).abs() < 1e-3 * largest,
+                    "{found} {expected}"
+                );
+            }
         }
     }
 }

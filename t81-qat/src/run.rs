@@ -31,9 +31,10 @@ use crate::settings::RunSettings;
 use crate::source::Source;
 use crate::summary::Baseline;
 use crate::training::{
-    Cadence, CheckpointDirectory, ColdStart, EarlyStopping, EvaluationLoader, MODEL, OPTIMIZER,
-    Outcome, QatModel, QatStrategy, Quantity, Reporter, RunState, SCHEDULER, SamplePrompts,
-    SaveAlways, SilentRenderer, Teacher, TokenMetric, TrainLoader, WarmupDecay, dashboard, short,
+    Cadence, CheckpointDirectory, ColdStart, EarlyStopping, EvaluationLoader, LossScale, MODEL,
+    OPTIMIZER, Outcome, QatModel, QatStrategy, Quantity, Reporter, RunState, SCHEDULER,
+    SamplePrompts, SaveAlways, SilentRenderer, Teacher, TokenMetric, TrainLoader, WarmupDecay,
+    dashboard, short,
 };
 
 /// Trains as `arguments` say.
@@ -244,8 +245,9 @@ impl Session<'_> {
         let settings = &self.settings;
         let rates = settings.learning_rates();
         self.output.write_schedule(settings, &rates)?;
+        let scales_loss = self.dtype == Some(DType::F16);
         let mut model = QatModel::new(decoder.train(), settings.max_grad_norm)
-            .with_loss_scale(self.dtype == Some(DType::F16))
+            .with_loss_scale(scales_loss.then(|| LossScale::new(start.loss_scale)))
             .with_teacher(self.teacher()?);
         if start.step > 0 {
             println!("resuming after step {}", start.step);

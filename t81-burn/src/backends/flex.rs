@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use t81_core::{ActivationPrecision, InterleavedMatrix};
 
 use crate::ops::{TernaryOps, TernarySettings, quantize_on_host, weaken_zeros};
+use crate::softmax::SoftmaxOps;
 
 /// Gradients that a thread of the pool takes at once: their three slices fit into its cache.
 const WEAKENED_AT_ONCE: usize = 1 << 14;
@@ -84,3 +85,5 @@ impl TernaryOps for Flex {
         FloatTensor::<Self>::from_data(TensorData::new(output, shape).convert_dtype(dtype))
     }
 }
+
+impl SoftmaxOps for Flex {}

@@ -1,6 +1,8 @@
-//! [`TernaryOps`](crate::TernaryOps) of each backend: a kernel where there is one, the host quantizer elsewhere.
+//! [`TernaryOps`](crate::TernaryOps) and the softmax of attention on each backend: a kernel where there is one, the default body
+//! elsewhere.
 
 mod autodiff;
+mod autodiff_softmax;
 #[cfg(feature = "gpu")]
 mod cube;
 #[cfg(feature = "flex")]

@@ -3,5 +3,8 @@
 use burn::backend::NdArray;
 
 use crate::ops::TernaryOps;
+use crate::softmax::SoftmaxOps;
 
 impl TernaryOps for NdArray {}
+
+impl SoftmaxOps for NdArray {}

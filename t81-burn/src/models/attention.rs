@@ -1,6 +1,8 @@
 //! Causal attention of the layers of one forward pass.
 
+use super::backend::is_flex;
 use super::cache::{CachedKeys, LayerCache};
+use crate::softmax::{CausalSpan, causal_softmax};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, DType, Device, Tensor};
@@ -15,8 +17,17 @@ pub(super) struct CausalAttention {
     /// Position of the first query.
     offset: usize,
     window: Option<usize>,
-    /// The queries in pieces, first to last; `None` if Burn's attention kernel computes all at once.
-    pieces: Option<Vec<Piece>>,
+    method: Method,
+}
+
+/// How the attention is computed.
+enum Method {
+    /// Burn's attention kernel, which has no gradient of its own and no window.
+    Kernel,
+    /// Two products and a softmax between them, all at once.
+    Softmax,
+    /// Composed of differentiable operations, the queries in pieces, first to last.
+    Pieces(Vec<Piece>),
 }
 
 /// Queries that look at the same keys, except for what the mask hides.
@@ -35,21 +46,20 @@ impl CausalAttention {
     /// before it, with a `window` only the last `window` of these.
     pub(super) fn new(states: &Tensor<3>, window: Option<usize>, dtype: DType) -> Self {
         let (length, device) = (states.dims()[1], states.device());
-        let on_flex = is_flex(&device);
-        // Burn's kernel has no gradient of its own and no window, and on Flex it is slower than the pieces.
-        let pieces = (on_flex || device.is_autodiff() || window.is_some()).then(|| {
-            let count = if on_flex {
-                (length / SHORTEST_PIECE).clamp(1, MOST_PIECES)
-            } else {
-                1
-            };
-            pieces(0, length, length.div_ceil(count), window, dtype, &device)
-        });
+        let method = if is_flex(&device) {
+            let count = (length / SHORTEST_PIECE).clamp(1, MOST_PIECES);
+            let step = length.div_ceil(count);
+            Method::Pieces(pieces(0, length, step, window, dtype, &device))
+        } else if device.is_autodiff() || window.is_some() {
+            Method::Softmax
+        } else {
+            Method::Kernel
+        };
         Self {
             dtype,
             offset: 0,
             window,
-            pieces,
+            method,
         }
     }
 
@@ -67,7 +77,7 @@ impl CausalAttention {
             dtype,
             offset,
             window,
-            pieces: Some(pieces(offset, length, step, window, dtype, &device)),
+            method: Method::Pieces(pieces(offset, length, step, window, dtype, &device)),
         }
     }
 
@@ -94,9 +104,16 @@ impl CausalAttention {
                 first: 0,
             },
         };
-        let attended = match &self.pieces {
-            Some(pieces) => composed_attention(query, self.offset, seen, pieces),
-            None => fused_attention(query, seen.keys, seen.values),
+        let attended = match &self.method {
+            Method::Pieces(pieces) => composed_attention(query, self.offset, seen, pieces),
+            Method::Softmax => {
+                let span = CausalSpan {
+                    offset: self.offset,
+                    window: self.window,
+                };
+                softmax_attention(query, seen.keys, seen.values, span)
+            }
+            Method::Kernel => fused_attention(query, seen.keys, seen.values),
         };
         let [batch, heads, length, width] = attended.dims();
         attended
@@ -190,6 +207,28 @@ fn fused_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor
     attention(query, key, value, None, None, options)
 }
 
+/// Attention by the softmax that is one operation. The query heads of a group are stacked as rows so that keys and values need no
+/// copies.
+fn softmax_attention(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    span: CausalSpan,
+) -> Tensor<4> {
+    let [batch, heads, length, width] = query.dims();
+    let [_, key_value_heads, seen, _] = key.dims();
+    let rows = heads / key_value_heads * length;
+    let query = query * (width as f64).powf(-0.5);
+    let scores = query
+        .reshape([batch, key_value_heads, rows, width])
+        .matmul(key.transpose())
+        .reshape([batch, heads, length, seen]);
+    causal_softmax(scores, span)
+        .reshape([batch, key_value_heads, rows, seen])
+        .matmul(value)
+        .reshape([batch, heads, length, width])
+}
+
 /// Attention from differentiable operations. A piece of the queries meets only the keys up to its end, which saves
 /// nearly half of the scores, and of a window only the keys from its start.
 fn composed_attention(
@@ -240,16 +279,6 @@ fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, mask: &Tensor<4>) 
     weights.matmul(value).reshape([batch, heads, length, width]) / total
 }
 
-#[cfg(feature = "flex")]
-fn is_flex(device: &Device) -> bool {
-    *device == Device::flex()
-}
-
-#[cfg(not(feature = "flex"))]
-fn is_flex(_device: &Device) -> bool {
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +310,13 @@ mod tests {
                     .into_data()
                     .assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-5));
             }
+        }
+        for window in [None, Some(50)] {
+            let span = CausalSpan { offset: 0, window };
+            let found = softmax_attention(query.clone(), key.clone(), value.clone(), span);
+            found
+                .into_data()
+                .assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-5));
         }
     }
 

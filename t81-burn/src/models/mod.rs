@@ -5,6 +5,7 @@
 //! belong; [`gpt2::Gpt2Config`] describes GPT-2.
 
 mod attention;
+mod backend;
 mod cache;
 mod config_error;
 mod decoder;

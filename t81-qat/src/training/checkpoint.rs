@@ -34,6 +34,9 @@ pub(crate) struct RunState {
     /// How the evaluations went.
     #[serde(default)]
     pub(crate) evaluations: EvaluationHistory,
+    /// Factor of the loss, if the run computes in float16.
+    #[serde(default)]
+    pub(crate) loss_scale: Option<f32>,
 }
 
 /// The checkpoints of a run: `checkpoints/step-00000100/{model,optimizer,scheduler}.bpk` and `state.json`.

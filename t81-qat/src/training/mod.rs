@@ -6,6 +6,7 @@ mod cold_start;
 mod early_stopping;
 mod health;
 mod learning_rate;
+mod loss_scale;
 mod metrics;
 mod model;
 mod optimizer_step;
@@ -28,6 +29,7 @@ pub(crate) use checkpoint::{
 pub(crate) use cold_start::ColdStart;
 pub(crate) use early_stopping::EarlyStopping;
 pub(crate) use learning_rate::WarmupDecay;
+pub(crate) use loss_scale::LossScale;
 pub(crate) use metrics::{Quantity, TokenMetric};
 pub(crate) use model::Teacher;
 pub(crate) use renderer::{SilentRenderer, dashboard};

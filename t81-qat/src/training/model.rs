@@ -12,10 +12,7 @@ use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use t81_burn::models::Decoder;
 
 use super::batch::TokenBatch;
-
-/// Of the mean loss of an optimizer step in float16: about the number of its tokens, so that the gradient of a token has the
-/// size that it has alone.
-const LOSS_SCALE: f64 = 8192.0;
+use super::loss_scale::LossScale;
 
 /// The outcome of a step on a batch.
 #[derive(Clone, Debug)]
@@ -57,8 +54,9 @@ pub struct QatModel {
     /// The decoder; its `Linear` weights are reparameterized.
     pub decoder: Decoder,
     max_grad_norm: f64,
-    /// What the loss is multiplied with before the backward pass, so that small gradients do not vanish in float16.
-    loss_scale: f64,
+    /// Scales the loss before the backward pass if the products are computed in float16.
+    #[module(skip)]
+    loss_scale: Option<LossScale>,
     #[module(skip)]
     teacher: Option<Teacher>,
     #[module(skip)]
@@ -71,17 +69,21 @@ impl QatModel {
         Self {
             decoder,
             max_grad_norm,
-            loss_scale: 1.0,
+            loss_scale: None,
             teacher: None,
             gradient_norm: Arc::default(),
         }
     }
 
-    /// Scales the loss by [`LOSS_SCALE`] if the model computes in float16 (Micikevicius et al. 2018,
-    /// [mixed precision training](https://arxiv.org/abs/1710.03740)).
-    pub(crate) fn with_loss_scale(mut self, is_float16: bool) -> Self {
-        self.loss_scale = if is_float16 { LOSS_SCALE } else { 1.0 };
+    /// Scales the loss by `scale`, as a model that computes in float16 needs.
+    pub(crate) fn with_loss_scale(mut self, scale: Option<LossScale>) -> Self {
+        self.loss_scale = scale;
         self
+    }
+
+    /// The factor of the loss, if there is one; waits for the device.
+    pub(crate) fn loss_scale(&self) -> Option<f32> {
+        self.loss_scale.as_ref().map(LossScale::value)
     }
 
     /// Norm of the last update's gradient before clipping, shared by all clones of the model.
@@ -125,7 +127,11 @@ impl TrainStep for QatModel {
     fn step(&self, batch: TokenBatch) -> TrainOutput<StepOutput> {
         let share = batch.share_of_step();
         let (mean, tokens) = self.loss(batch);
-        let gradients = mean.clone().mul_scalar(share * self.loss_scale).backward();
+        let mut objective = mean.clone().mul_scalar(share);
+        if let Some(scale) = &self.loss_scale {
+            objective = objective * Tensor::from_inner(scale.factor(&mean.device().inner()));
+        }
+        let gradients = objective.backward();
         let output = StepOutput {
             negative_log_likelihood: mean.inner().mul_scalar(tokens as f64),
             tokens,
@@ -142,11 +148,16 @@ impl TrainStep for QatModel {
     ) -> Self {
         let norm = global_norm(&self, &gradients);
         if let Some(norm) = norm {
-            let norm = norm.div_scalar(self.loss_scale);
+            let scale = self.loss_scale.as_ref();
+            let scale = scale.map(|scale| (scale, scale.factor(&norm.device())));
+            let norm = match &scale {
+                Some((_, factor)) => norm / factor.clone(),
+                None => norm,
+            };
             let clips = self.max_grad_norm > 0.0;
-            if clips || self.loss_scale != 1.0 {
+            if clips || scale.is_some() {
                 // The decisions stay on the device: a factor of 1 where the norm is small enough.
-                let factor = match clips {
+                let mut factor = match clips {
                     true => norm
                         .clone()
                         .recip()
@@ -154,9 +165,14 @@ impl TrainStep for QatModel {
                         .clamp_max(1.0),
                     false => norm.ones_like(),
                 };
-                // A gradient beyond float16 counts as 0, all of it.
-                let skips = (self.loss_scale != 1.0).then(|| norm.clone().is_finite().bool_not());
-                let factor = factor.div_scalar(self.loss_scale);
+                let mut skips = None;
+                if let Some((scale, divisor)) = scale {
+                    factor = factor / divisor;
+                    // A gradient beyond float16 counts as 0, all of it.
+                    let overflows = norm.clone().is_finite().bool_not();
+                    scale.update(overflows.clone());
+                    skips = Some(overflows);
+                }
                 scale_gradients(&self, &mut gradients, factor, skips);
             }
             if let Ok(mut last) = self.gradient_norm.lock() {

@@ -355,6 +355,7 @@ impl Run<'_> {
             return;
         }
         self.saved = Some(self.state.step);
+        self.state.loss_scale = self.learner.model().loss_scale();
         self.strategy.checkpoints.begin(self.state);
         if let Some(checkpointer) = &mut self.checkpointer {
             checkpointer.checkpoint(&self.learner, self.state.step, &self.event_store);

@@ -7,6 +7,7 @@ mod division;
 mod kernels;
 mod launch;
 mod quantizer;
+mod softmax;
 
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
@@ -15,6 +16,7 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::{cast, into_contiguous};
 
 use crate::ops::{TernaryOps, TernarySettings, quantize_through_host, weaken_zeros};
+use crate::softmax::{CausalSpan, SoftmaxOps};
 
 /// Weights of a tensor that the kernels count in 32 bits.
 const MOST_WEIGHTS: usize = 1 << 31;
@@ -47,5 +49,19 @@ impl TernaryOps for CubeBackend {
             into_contiguous(weight),
             &settings,
         )
+    }
+}
+
+impl SoftmaxOps for CubeBackend {
+    fn causal_softmax(scores: FloatTensor<Self>, span: CausalSpan) -> FloatTensor<Self> {
+        softmax::causal_softmax(into_contiguous(scores), span)
+    }
+
+    fn causal_softmax_gradient(
+        weights: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        span: CausalSpan,
+    ) -> FloatTensor<Self> {
+        softmax::causal_softmax_gradient(into_contiguous(weights), into_contiguous(gradient), span)
     }
 }
