@@ -10,6 +10,7 @@ use half::f16;
 use super::activations::{BAND, Band, Int8Activations};
 use super::interleaved::{CodeEncoding, InterleavedMatrix, PANEL, Panel, STEP, Step};
 use super::segments::Segment;
+use crate::fetch::fetch_ahead;
 
 /// Columns, four each, whose codes are unpacked together, so that those of all panels of a tile stay in the first-level
 /// cache.
@@ -114,7 +115,8 @@ pub(super) fn int8_vector<K: Kernel>(
             let codes = &panel.codes[segment.first_step..][..segment.steps];
             let values =
                 &values[segment.first_step * step_columns..][..segment.steps * step_columns];
-            fetch_ahead(codes);
+            // A product with one row waits for nothing but memory.
+            fetch_ahead(codes, AHEAD);
             let (integers, bias) = match matrix.encoding() {
                 CodeEncoding::TwoBit => (K::two_bit(codes, values), row.sums[index]),
                 CodeEncoding::BaseThree => (K::base_three(codes, &panel.sums[index], values), 0),
@@ -130,23 +132,6 @@ pub(super) fn int8_vector<K: Kernel>(
         }
         *output = totals;
     }
-}
-
-/// Asks the memory for the codes that come [`AHEAD`] steps after these: hardware that follows a stream starts anew at each
-/// page, and a product with one row waits for nothing but memory.
-#[inline(always)]
-fn fetch_ahead(codes: &[Step]) {
-    #[cfg(target_arch = "x86_64")]
-    for step in codes {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint reads nothing, wherever it points; every x86-64 has it.
-        #[allow(unsafe_code)]
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(step).wrapping_add(AHEAD).cast());
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = codes;
 }
 
 /// The int8 product of panels from `first` on with a batch; `output` holds sixteen floats for each row of the batch, panel
