@@ -54,6 +54,7 @@ impl Kernel for Avx512 {
     /// Twenty-four sums of two panels leave registers for the codes, and have two multiplications for each reading.
     const TILE: usize = 12;
     const PANELS: usize = 2;
+    const FLOAT_TILE: usize = 8;
 
     type Integers = __m512i;
     type Floats = __m512;

@@ -26,8 +26,11 @@ const FLOAT_COLUMNS: usize = 256;
 ///
 /// A quad is four columns of codes plus one, unpacked to bytes: bytes `4r .. 4r + 4` belong to row `r`.
 pub(super) trait Kernel {
-    /// Rows of the batch that share one reading of the codes at most: 1 to 6, 8 or 12.
+    /// Rows of an int8 batch that share one reading of the codes at most: 1 to 6, 8 or 12.
     const TILE: usize = 6;
+    /// Rows of a float batch that do: 1 to 6, or 8, the ways of a first-level cache, in which rows a power of two apart drive
+    /// each other out.
+    const FLOAT_TILE: usize = 6;
     /// Panels that share one reading of int8 activations at most: 1 or 2.
     const PANELS: usize = 1;
 
@@ -84,10 +87,10 @@ pub(super) trait Kernel {
 
 /// Calls a function for a kernel and as many rows as fit its tile, out of those that are left.
 macro_rules! by_tile {
-    ($kernel:ident, $rows:expr, $tile:ident $(::<$panels:tt>)? ($($argument:expr),*)) => {
-        match $rows.min($kernel::TILE) {
-            12.. if $kernel::TILE >= 12 => $tile::<$kernel, 12 $(, $panels)?>($($argument),*),
-            8.. if $kernel::TILE >= 8 => $tile::<$kernel, 8 $(, $panels)?>($($argument),*),
+    ($kernel:ident, $most:expr, $rows:expr, $tile:ident $(::<$panels:tt>)? ($($argument:expr),*)) => {
+        match $rows.min($most) {
+            12.. if $most >= 12 => $tile::<$kernel, 12 $(, $panels)?>($($argument),*),
+            8.. if $most >= 8 => $tile::<$kernel, 8 $(, $panels)?>($($argument),*),
             6.. => $tile::<$kernel, 6 $(, $panels)?>($($argument),*),
             5 => $tile::<$kernel, 5 $(, $panels)?>($($argument),*),
             4 => $tile::<$kernel, 4 $(, $panels)?>($($argument),*),
@@ -185,7 +188,12 @@ fn int8_runs<K: Kernel, const P: usize>(
             let mut lane = 0;
             while lane < band.rows {
                 let rest = band.rows - lane;
-                lane += by_tile!(K, rest, int8_tile::<P>(run, batch, row, lane, output));
+                lane += by_tile!(
+                    K,
+                    K::TILE,
+                    rest,
+                    int8_tile::<P>(run, batch, row, lane, output)
+                );
             }
         }
         first = end;
@@ -335,6 +343,7 @@ pub(super) fn float_panel<K: Kernel>(
                 let columns = columns.clone();
                 row += by_tile!(
                     K,
+                    K::FLOAT_TILE,
                     rest.len(),
                     float_tile(weights, scales, rows, padded, columns, rest)
                 );
