@@ -431,3 +431,55 @@ fn distortion_by_hand() {
     assert_eq!(both.relative_error(), distortion.relative_error());
     assert_eq!(Distortion::default().relative_error(), 0.0);
 }
+
+#[test]
+fn groups_decided_together_are_those_of_the_other_layout_and_of_each_alone() {
+    // Groups of a row are decided several at a time, those of a column one at a time.
+    for size in [1, 3, 8, 64, 65, 100, 256, 257] {
+        let (rows, columns) = (3, 19 * size + size / 2);
+        let weights: Vec<f32> = (0..rows * columns)
+            .map(|i| ((i as f32) * 0.618).sin() * (1.0 + (i / size % 7) as f32))
+            .collect();
+        let transposed: Vec<f32> = (0..rows * columns)
+            .map(|i| weights[i % rows * columns + i / rows])
+            .collect();
+        let deterministic = Quantizer::new(Granularity::group(size).unwrap(), 0.7).unwrap();
+        let stochastic = deterministic
+            .clone()
+            .with_rounding(Rounding::Stochastic { seed: 5 });
+        for quantizer in [
+            deterministic.clone(),
+            deterministic.clone().with_reference(Reference::AbsMax),
+            deterministic.clone().with_scale(ScaleRule::Reference),
+            stochastic.clone(),
+            stochastic.with_scale(ScaleRule::Reference),
+        ] {
+            let matrix = quantizer.quantize(&weights, rows, columns, Layout::OutIn);
+            let matrix = matrix.unwrap();
+            for (layout, weights) in [(Layout::OutIn, &weights), (Layout::InOut, &transposed)] {
+                let mut floats = vec![0.0; rows * columns];
+                let statistics = quantizer
+                    .fake_quantize(weights, rows, columns, layout, 1.0, &mut floats)
+                    .unwrap();
+                let mut expected = vec![0.0; rows * columns];
+                matrix.dequantize_into(layout, &mut expected).unwrap();
+                assert_eq!(floats, expected, "{quantizer:?} {layout:?}");
+                let zeros = expected.iter().filter(|&&weight| weight == 0.0).count();
+                assert_eq!(statistics.zeros, zeros as u64, "{quantizer:?} {layout:?}");
+            }
+            if quantizer.rounding() == Rounding::Deterministic {
+                for (row, values) in weights.chunks(columns).enumerate() {
+                    for (group, values) in values.chunks(size).enumerate() {
+                        let alone = quantizer.quantize(values, 1, values.len(), Layout::OutIn);
+                        let alone = alone.unwrap();
+                        assert_eq!(alone.scale(0, 0), matrix.scale(row, group * size));
+                        for column in 0..values.len() {
+                            let together = matrix.code(row, group * size + column);
+                            assert_eq!(alone.code(0, column), together);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

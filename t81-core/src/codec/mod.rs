@@ -385,6 +385,14 @@ fn unpack<const LEN: usize>(codes: &[u8]) -> [u8; LEN] {
     values
 }
 
+/// The four 2-bit values of a byte in a byte each, the first lowest.
+#[inline(always)]
+fn spread(byte: u8) -> u32 {
+    let byte = u32::from(byte);
+    let halves = (byte | byte << 12) & 0x000f_000f;
+    (halves | halves << 6) & 0x0303_0303
+}
+
 /// The inverse of [`unpack`].
 fn pack<const LEN: usize>(values: &[u8; LEN], codes: &mut [u8]) {
     for (values, byte) in values.chunks_exact(4).zip(codes) {

@@ -8,7 +8,7 @@
 use half::f16;
 
 use super::error::BlockFault;
-use super::{pack, read_scale, unpack};
+use super::{pack, read_scale, spread};
 use crate::vectorized::vectorized;
 
 pub(super) const LEN: usize = 256;
@@ -46,28 +46,33 @@ vectorized! {
     pub(super) fn encode(codes: &[u8], scale: f16, block: &mut [u8]) = encode_loop;
 }
 
+/// Four neighbouring bytes of a run have the digits of one byte of packed codes at each place: a sum of bytes in a word.
 #[inline(always)]
 fn encode_loop(codes: &[u8], scale: f16, block: &mut [u8]) {
-    let values = unpack::<LEN>(codes);
-    let (mut qs, d) = block.split_at_mut(CODE_BYTES);
+    let mut numbers = [0_u32; CODE_BYTES / 4];
+    let mut first = 0;
     for run in &RUNS {
-        let bytes = qs
-            .split_off_mut(..run.bytes)
-            .expect("the runs cover the codes");
-        let mut numbers = [0_u16; 32];
+        let run_numbers = &mut numbers[first..][..run.bytes / 4];
+        let codes = &codes[run.first / 4..];
         for n in 0..5 {
-            for (m, number) in numbers[..run.bytes].iter_mut().enumerate() {
-                let digit = if n < run.digits {
-                    values[run.first + run.bytes * n + m]
-                } else {
-                    0
-                };
-                *number = *number * 3 + u16::from(digit);
+            if n < run.digits {
+                let codes = &codes[n * run.bytes / 4..];
+                for (number, &byte) in run_numbers.iter_mut().zip(codes) {
+                    // At most 242 in each byte: nothing is carried.
+                    *number = *number * 3 + spread(byte);
+                }
+            } else {
+                run_numbers.iter_mut().for_each(|number| *number *= 3);
             }
         }
-        for (byte, number) in bytes.iter_mut().zip(numbers) {
-            *byte = stored(number);
-        }
+        first += run.bytes / 4;
+    }
+    let (qs, d) = block.split_at_mut(CODE_BYTES);
+    for (bytes, number) in qs.as_chunks_mut::<4>().0.iter_mut().zip(numbers) {
+        *bytes = number.to_le_bytes();
+    }
+    for byte in qs {
+        *byte = stored(u16::from(*byte));
     }
     d.copy_from_slice(&scale.to_le_bytes());
 }

@@ -1,11 +1,18 @@
 //! Activations as the kernels read them: padded to the steps of the weights.
 
 use super::segments::{ACTIVATION_BLOCK, Segment};
+use crate::vectorized::vectorized;
 
 /// A batch of activations in int8, in the scheme of llama.cpp's Q8_K: a block of 256 has the scale that takes its
 /// element of largest magnitude to -127, and its elements are rounded to nearest, ties to even.
+///
+/// The values are stored as the products read them: in bands of [`BAND`] rows (the last may have fewer), in which every
+/// four columns of all rows lie side by side. So a product reads along one address for all its rows, which as rows of
+/// their own, a power of two apart, would also drive each other from the first-level cache.
 pub(super) struct Int8Activations {
-    values: Vec<i8>,
+    /// `[bands, padded / 4, rows of the band]`.
+    values: Vec<[i8; 4]>,
+    rows: usize,
     scales: Vec<f32>,
     sums: Vec<i32>,
     padded: usize,
@@ -13,11 +20,21 @@ pub(super) struct Int8Activations {
     segments: usize,
 }
 
-/// One row of a batch of int8 activations.
+/// Rows of a batch whose values lie side by side.
+pub(super) const BAND: usize = 12;
+
+/// The values of a band.
+#[derive(Clone, Copy)]
+pub(super) struct Band<'a> {
+    /// `[padded / 4, rows]`: four columns of each row, padded with zeros to the steps.
+    pub(super) values: &'a [[i8; 4]],
+    /// Rows of the band.
+    pub(super) rows: usize,
+}
+
+/// One row of a batch of int8 activations, without its values.
 #[derive(Clone, Copy)]
 pub(super) struct Int8Row<'a> {
-    /// The values, padded with zeros to the steps.
-    pub(super) values: &'a [i8],
     /// The scale of each block.
     pub(super) scales: &'a [f32],
     /// The sum of the values of each segment.
@@ -36,7 +53,8 @@ impl Int8Activations {
         let padded = padded_columns(segments, step_columns);
         let blocks = columns.div_ceil(ACTIVATION_BLOCK);
         let mut activations = Self {
-            values: vec![0; batch * padded],
+            values: vec![[0; 4]; batch * padded / 4],
+            rows: batch,
             scales: Vec::with_capacity(batch * blocks),
             sums: Vec::with_capacity(batch * segments.len()),
             padded,
@@ -44,10 +62,8 @@ impl Int8Activations {
             segments: segments.len(),
         };
         let mut quantized = vec![0_i8; columns];
-        for (row, padded_row) in input
-            .chunks_exact(columns)
-            .zip(activations.values.chunks_exact_mut(padded))
-        {
+        let mut padded_row = vec![[0_i8; 4]; padded / 4];
+        for (index, row) in input.chunks_exact(columns).enumerate() {
             for (block, values) in row
                 .chunks(ACTIVATION_BLOCK)
                 .zip(quantized.chunks_mut(ACTIVATION_BLOCK))
@@ -56,10 +72,15 @@ impl Int8Activations {
             }
             for segment in segments {
                 let values = &quantized[segment.columns.clone()];
-                padded_row[segment.first_step * step_columns..][..values.len()]
+                padded_row.as_flattened_mut()[segment.first_step * step_columns..][..values.len()]
                     .copy_from_slice(values);
-                let sum = values.iter().map(|&value| i32::from(value)).sum();
-                activations.sums.push(sum);
+                activations.sums.push(sum(values));
+            }
+            let first = index - index % BAND;
+            let rows = BAND.min(batch - first);
+            let places = activations.values[first * padded / 4 + index % BAND..].iter_mut();
+            for (place, values) in places.step_by(rows).zip(&padded_row) {
+                *place = *values;
             }
         }
         activations
@@ -67,14 +88,33 @@ impl Int8Activations {
 
     /// Adds 128 to the values, which are bytes without sign then; the sums stay.
     pub(super) fn raise(&mut self) {
-        for value in &mut self.values {
+        for value in self.values.as_flattened_mut() {
             *value ^= -128;
         }
     }
 
+    /// The values of the first row of a batch of one, padded with zeros to the steps.
+    pub(super) fn only_row(&self) -> &[i8] {
+        debug_assert_eq!(self.rows, 1);
+        self.values.as_flattened()
+    }
+
+    /// The band that begins with a row, a multiple of [`BAND`].
+    pub(super) fn band(&self, first: usize) -> Band<'_> {
+        let rows = BAND.min(self.rows - first);
+        Band {
+            values: &self.values[first * self.padded / 4..][..rows * self.padded / 4],
+            rows,
+        }
+    }
+
+    /// Rows of the batch.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
     pub(super) fn row(&self, row: usize) -> Int8Row<'_> {
         Int8Row {
-            values: &self.values[row * self.padded..][..self.padded],
             scales: &self.scales[row * self.blocks..][..self.blocks],
             sums: &self.sums[row * self.segments..][..self.segments],
         }
@@ -108,9 +148,21 @@ pub(super) fn padded_columns(segments: &[Segment], step_columns: usize) -> usize
         .map_or(0, |last| (last.first_step + last.steps) * step_columns)
 }
 
-/// Quantizes a block and returns its scale: NaN where an element is not finite, 0 where all are too small to scale.
-fn quantize_block(block: &[f32], values: &mut [i8]) -> f32 {
+vectorized! {
+    /// Quantizes a block and returns its scale: NaN where an element is not finite, 0 where all are too small to scale.
+    fn quantize_block(block: &[f32], values: &mut [i8]) -> f32 = quantize_block_loop;
+    fn sum(values: &[i8]) -> i32 = sum_loop;
+}
+
+#[inline(always)]
+fn sum_loop(values: &[i8]) -> i32 {
+    values.iter().map(|&value| i32::from(value)).sum()
+}
+
+#[inline(always)]
+fn quantize_block_loop(block: &[f32], values: &mut [i8]) -> f32 {
     const INFINITE: u32 = 0x7f80_0000;
+    const SIGN: u32 = 0x8000_0000;
     /// Adding it leaves a float's integer part, rounded to nearest even, in the low bits of the mantissa.
     const ROUNDING: f32 = 12_582_912.0;
     let largest = block
@@ -120,11 +172,28 @@ fn quantize_block(block: &[f32], values: &mut [i8]) -> f32 {
         values.fill(0);
         return f32::NAN;
     }
-    let extreme = block
+    // The first of the extremes decides; seldom are there two of opposite signs.
+    let (positive, negative) = block
         .iter()
-        .copied()
-        .find(|value| value.abs().to_bits() == largest)
-        .unwrap_or(0.0);
+        .fold((false, false), |(positive, negative), value| {
+            (
+                positive | (value.to_bits() == largest),
+                negative | (value.to_bits() == largest | SIGN),
+            )
+        });
+    let first = || {
+        let mut extremes = block
+            .iter()
+            .filter(|value| value.abs().to_bits() == largest);
+        extremes
+            .next()
+            .is_some_and(|value| value.is_sign_negative())
+    };
+    let extreme = match (positive, negative) {
+        (true, true) if first() => -f32::from_bits(largest),
+        (false, true) => -f32::from_bits(largest),
+        _ => f32::from_bits(largest),
+    };
     let inverse = -127.0 / extreme;
     if !inverse.is_finite() {
         values.fill(0);
@@ -180,14 +249,27 @@ mod tests {
         assert_eq!(padded[16..26], input[10..]);
         assert_eq!((padded.len(), padded[26..].iter().sum::<f32>()), (32, 0.0));
         let int8 = Int8Activations::new(&input, 20, &segments, 16);
-        let row = int8.row(0);
-        assert_eq!(
-            (row.scales.len(), row.values[25], row.values[15]),
-            (1, -127, 0)
-        );
+        let (row, values) = (int8.row(0), int8.only_row());
+        assert_eq!((row.scales.len(), values[25], values[15]), (1, -127, 0));
         assert_eq!(
             row.sums[1],
-            row.values[16..].iter().map(|&v| i32::from(v)).sum::<i32>()
+            values[16..].iter().map(|&v| i32::from(v)).sum::<i32>()
         );
+    }
+
+    #[test]
+    fn rows_of_a_band_lie_side_by_side() {
+        let segments = cut(8, 8, 16);
+        let rows = BAND + 2;
+        let input: Vec<f32> = (0..8 * rows).map(|i| (i % 127 + 1) as f32).collect();
+        let batch = Int8Activations::new(&input, 8, &segments, 16);
+        for row in 0..rows {
+            let alone = Int8Activations::new(&input[8 * row..][..8], 8, &segments, 16);
+            let band = batch.band(row - row % BAND);
+            for (quad, values) in alone.values.iter().enumerate() {
+                assert_eq!(band.values[quad * band.rows + row % BAND], *values);
+            }
+        }
+        assert_eq!((batch.band(0).rows, batch.band(BAND).rows), (BAND, 2));
     }
 }

@@ -214,31 +214,34 @@ impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    fn tile<const C: usize>(quads: &[Step], values: [&[i8]; C]) -> [[__m256i; 2]; C] {
-        let mut rows: [*const i32; C] = [std::ptr::null(); C];
-        for row in 0..C {
-            rows[row] = values[row][..4 * quads.len()].as_ptr().cast();
-        }
-        // SAFETY: a row has four values for each quad; see `Avx2` for the instruction set.
+    fn tile<const C: usize, const P: usize>(
+        quads: [&[Step]; P],
+        values: &[[i8; 4]],
+        stride: usize,
+    ) -> [[[__m256i; 2]; C]; P] {
+        // SAFETY: see `Avx2`.
         unsafe {
-            let mut pairs = [[_mm256_setzero_si256(); 2]; C];
-            for (index, quad) in quads.iter().enumerate() {
-                let codes = halves(quad);
+            let mut sums = [[[_mm256_setzero_si256(); 2]; C]; P];
+            for panel in 0..P {
+                let mut pairs = [[_mm256_setzero_si256(); 2]; C];
+                for (quad, values) in quads[panel].iter().zip(values.chunks(stride)) {
+                    let codes = halves(quad);
+                    for row in 0..C {
+                        let value = broadcast(&values[row]);
+                        for half in 0..2 {
+                            let products = _mm256_maddubs_epi16(codes[half], value);
+                            pairs[row][half] = _mm256_add_epi16(pairs[row][half], products);
+                        }
+                    }
+                }
+                let ones = _mm256_set1_epi16(1);
                 for row in 0..C {
-                    let value = _mm256_set1_epi32(rows[row].add(index).read_unaligned());
                     for half in 0..2 {
-                        let products = _mm256_maddubs_epi16(codes[half], value);
-                        pairs[row][half] = _mm256_add_epi16(pairs[row][half], products);
+                        sums[panel][row][half] = _mm256_madd_epi16(pairs[row][half], ones);
                     }
                 }
             }
-            let ones = _mm256_set1_epi16(1);
-            for pairs in &mut pairs {
-                for half in 0..2 {
-                    pairs[half] = _mm256_madd_epi16(pairs[half], ones);
-                }
-            }
-            pairs
+            sums
         }
     }
 

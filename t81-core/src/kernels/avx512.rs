@@ -51,9 +51,10 @@ fn add_to(totals: &mut [f32; PANEL], terms: __m512) {
 }
 
 impl Kernel for Avx512 {
-    /// Enough independent sums to hide the latency of one, and few enough for the general registers to hold a pointer
-    /// to each row.
-    const TILE: usize = 8;
+    /// Twenty-four sums of two panels leave registers for the codes, and have two multiplications for each reading.
+    const TILE: usize = 12;
+    const PANELS: usize = 2;
+    const FLOAT_TILE: usize = 8;
 
     type Integers = __m512i;
     type Floats = __m512;
@@ -161,24 +162,34 @@ impl Kernel for Avx512 {
     }
 
     #[inline(always)]
-    fn tile<const C: usize>(quads: &[Step], values: [&[i8]; C]) -> [__m512i; C] {
-        let mut rows: [*const i32; C] = [std::ptr::null(); C];
-        for row in 0..C {
-            rows[row] = values[row][..4 * quads.len()].as_ptr().cast();
+    fn tile<const C: usize, const P: usize>(
+        quads: [&[Step]; P],
+        values: &[[i8; 4]],
+        stride: usize,
+    ) -> [[__m512i; C]; P] {
+        let count = quads[0].len();
+        for panel in 0..P {
+            assert_eq!(quads[panel].len(), count, "panels have the same steps");
         }
-        // SAFETY: a row has four values for each quad, and `opaque` returns what it is given; see `Avx512` for the
-        // instruction set.
+        assert!(count == 0 || (count - 1) * stride + C <= values.len());
+        // SAFETY: every quad of each panel and `C` values from each multiple of the stride exist, as asserted; see
+        // `Avx512` for the instruction set.
         unsafe {
-            let mut sums = [_mm512_setzero_si512(); C];
-            let mut next = 0;
-            while next < quads.len() {
-                let index = opaque(next);
-                let codes = load(quads.get_unchecked(index));
-                for row in 0..C {
-                    let values = _mm512_set1_epi32(rows[row].add(index).read_unaligned());
-                    sums[row] = _mm512_dpbusd_epi32(sums[row], codes, values);
+            let mut sums = [[_mm512_setzero_si512(); C]; P];
+            let mut row_values = values.as_ptr();
+            for index in 0..count {
+                let mut codes = [_mm512_setzero_si512(); P];
+                for panel in 0..P {
+                    codes[panel] = load(quads[panel].get_unchecked(index));
                 }
-                next = index + 1;
+                for row in 0..C {
+                    let values = broadcast(&*row_values.add(row));
+                    for panel in 0..P {
+                        sums[panel][row] =
+                            _mm512_dpbusd_epi32(sums[panel][row], codes[panel], values);
+                    }
+                }
+                row_values = row_values.wrapping_add(stride);
             }
             sums
         }
@@ -285,16 +296,6 @@ fn threefold(bytes: __m512i) -> __m512i {
         std::arch::asm!("/* {0} */", inout(zmm_reg) sum, options(pure, nomem, nostack, preserves_flags));
     }
     sum
-}
-
-/// An index as it is, but unknown to the compiler, which would count up a pointer for every row instead.
-#[inline(always)]
-fn opaque(mut index: usize) -> usize {
-    // SAFETY: the assembly is empty.
-    unsafe {
-        std::arch::asm!("/* {0} */", inout(reg) index, options(pure, nomem, nostack, preserves_flags));
-    }
-    index
 }
 
 /// The codes that the digits 0, 1 and 2 stand for, in each quarter.

@@ -106,21 +106,23 @@ impl Kernel for AvxVnni {
     }
 
     #[inline(always)]
-    fn tile<const C: usize>(quads: &[Step], values: [&[i8]; C]) -> [[__m256i; 2]; C] {
-        let mut rows: [*const i32; C] = [std::ptr::null(); C];
-        for row in 0..C {
-            rows[row] = values[row][..4 * quads.len()].as_ptr().cast();
-        }
-        // SAFETY: a row has four values for each quad; see `AvxVnni` for the instruction set.
+    fn tile<const C: usize, const P: usize>(
+        quads: [&[Step]; P],
+        values: &[[i8; 4]],
+        stride: usize,
+    ) -> [[[__m256i; 2]; C]; P] {
+        // SAFETY: see `AvxVnni`.
         unsafe {
-            let mut sums = [[_mm256_setzero_si256(); 2]; C];
-            for (index, quad) in quads.iter().enumerate() {
-                let codes = halves(quad);
-                for row in 0..C {
-                    let value = _mm256_set1_epi32(rows[row].add(index).read_unaligned());
-                    for half in 0..2 {
-                        let sum = &mut sums[row][half];
-                        *sum = _mm256_dpbusd_avx_epi32(*sum, codes[half], value);
+            let mut sums = [[[_mm256_setzero_si256(); 2]; C]; P];
+            for panel in 0..P {
+                for (quad, values) in quads[panel].iter().zip(values.chunks(stride)) {
+                    let codes = halves(quad);
+                    for row in 0..C {
+                        let value = broadcast(&values[row]);
+                        for half in 0..2 {
+                            let sum = &mut sums[panel][row][half];
+                            *sum = _mm256_dpbusd_avx_epi32(*sum, codes[half], value);
+                        }
                     }
                 }
             }

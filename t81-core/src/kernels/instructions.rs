@@ -4,7 +4,7 @@
 use std::arch::is_aarch64_feature_detected;
 use std::fmt;
 
-use super::activations::{Int8Activations, Int8Row};
+use super::activations::Int8Activations;
 #[cfg(target_arch = "x86_64")]
 use super::avx_vnni::AvxVnni;
 #[cfg(target_arch = "x86_64")]
@@ -12,7 +12,7 @@ use super::avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use super::avx512::Avx512;
 use super::interleaved::{InterleavedMatrix, PANEL, Step};
-use super::kernel::{self, FloatScratch};
+use super::kernel::{self, FloatScratch, MOST_PANELS};
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 use super::neon::Neon;
 use super::portable::Portable;
@@ -182,12 +182,13 @@ macro_rules! products {
 
 products! {
     int8_vector(
-        matrix: &InterleavedMatrix, panels: std::ops::Range<usize>, row: Int8Row<'_>, output: &mut [[f32; PANEL]]
-    ) = int8_vector;
-    int8_panel(
-        matrix: &InterleavedMatrix, panel: usize, batch: &Int8Activations, quads: &mut Vec<Step>,
+        matrix: &InterleavedMatrix, panels: std::ops::Range<usize>, activations: &Int8Activations,
         output: &mut [[f32; PANEL]]
-    ) = int8_panel;
+    ) = int8_vector;
+    int8_panels(
+        matrix: &InterleavedMatrix, first: usize, batch: &Int8Activations, quads: &mut [Vec<Step>; MOST_PANELS],
+        output: &mut [[f32; PANEL]]
+    ) = int8_panels;
     float_vectors(
         matrix: &InterleavedMatrix, first: usize, values: &[f32], quads: &mut [Vec<Step>; FLOAT_PANELS],
         output: &mut [[f32; PANEL]]

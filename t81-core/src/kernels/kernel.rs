@@ -7,12 +7,18 @@ use std::ops::Range;
 
 use half::f16;
 
-use super::activations::{Int8Activations, Int8Row};
+use super::activations::{BAND, Band, Int8Activations};
 use super::interleaved::{CodeEncoding, InterleavedMatrix, PANEL, Panel, STEP, Step};
 use super::segments::Segment;
+use crate::fetch::fetch_ahead;
 
-/// Columns whose codes are unpacked together, so that they stay in the first-level cache.
+/// Columns, four each, whose codes are unpacked together, so that those of all panels of a tile stay in the first-level
+/// cache.
 const UNPACKED_QUADS: usize = 256;
+/// Steps between those that are read and those that are fetched: about the time that memory takes to answer.
+const AHEAD: usize = 48;
+/// Panels of one product with a batch at most.
+pub(super) const MOST_PANELS: usize = 2;
 /// Columns whose codes are turned into floats together.
 const FLOAT_COLUMNS: usize = 256;
 
@@ -20,8 +26,13 @@ const FLOAT_COLUMNS: usize = 256;
 ///
 /// A quad is four columns of codes plus one, unpacked to bytes: bytes `4r .. 4r + 4` belong to row `r`.
 pub(super) trait Kernel {
-    /// Rows of the batch that share one reading of the codes at most: 1 to 6, or 8.
+    /// Rows of an int8 batch that share one reading of the codes at most: 1 to 6, 8 or 12.
     const TILE: usize = 6;
+    /// Rows of a float batch that do: 1 to 6, or 8, the ways of a first-level cache, in which rows a power of two apart drive
+    /// each other out.
+    const FLOAT_TILE: usize = 6;
+    /// Panels that share one reading of int8 activations at most: 1 or 2.
+    const PANELS: usize = 1;
 
     /// Sixteen integers.
     type Integers: Copy;
@@ -41,8 +52,13 @@ pub(super) trait Kernel {
     /// Unpacks steps of base-three codes to five quads each.
     fn unpack_base_three(codes: &[Step], quads: &mut [Step]);
 
-    /// Sums of (code + 1) times value over the quads of a segment, at most 65, for `C` rows of values.
-    fn tile<const C: usize>(quads: &[Step], values: [&[i8]; C]) -> [Self::Integers; C];
+    /// Sums of (code + 1) times value over the quads of a segment, at most 65, of `P` panels for `C` rows of values:
+    /// those of quad `q` are `values[q * stride..][..C]`.
+    fn tile<const C: usize, const P: usize>(
+        quads: [&[Step]; P],
+        values: &[[i8; 4]],
+        stride: usize,
+    ) -> [[Self::Integers; C]; P];
 
     /// Adds `scale * value_scale * (integers - bias)` to the totals, each product and the sum rounded to f32.
     fn accumulate(
@@ -71,15 +87,16 @@ pub(super) trait Kernel {
 
 /// Calls a function for a kernel and as many rows as fit its tile, out of those that are left.
 macro_rules! by_tile {
-    ($kernel:ident, $rows:expr, $tile:ident($($argument:ident),*)) => {
-        match $rows.min($kernel::TILE) {
-            8.. if $kernel::TILE >= 8 => $tile::<$kernel, 8>($($argument),*),
-            6.. => $tile::<$kernel, 6>($($argument),*),
-            5 => $tile::<$kernel, 5>($($argument),*),
-            4 => $tile::<$kernel, 4>($($argument),*),
-            3 => $tile::<$kernel, 3>($($argument),*),
-            2 => $tile::<$kernel, 2>($($argument),*),
-            _ => $tile::<$kernel, 1>($($argument),*),
+    ($kernel:ident, $most:expr, $rows:expr, $tile:ident $(::<$panels:tt>)? ($($argument:expr),*)) => {
+        match $rows.min($most) {
+            12.. if $most >= 12 => $tile::<$kernel, 12 $(, $panels)?>($($argument),*),
+            8.. if $most >= 8 => $tile::<$kernel, 8 $(, $panels)?>($($argument),*),
+            6.. => $tile::<$kernel, 6 $(, $panels)?>($($argument),*),
+            5 => $tile::<$kernel, 5 $(, $panels)?>($($argument),*),
+            4 => $tile::<$kernel, 4 $(, $panels)?>($($argument),*),
+            3 => $tile::<$kernel, 3 $(, $panels)?>($($argument),*),
+            2 => $tile::<$kernel, 2 $(, $panels)?>($($argument),*),
+            _ => $tile::<$kernel, 1 $(, $panels)?>($($argument),*),
         }
     };
 }
@@ -89,9 +106,10 @@ macro_rules! by_tile {
 pub(super) fn int8_vector<K: Kernel>(
     matrix: &InterleavedMatrix,
     panels: Range<usize>,
-    row: Int8Row<'_>,
+    activations: &Int8Activations,
     output: &mut [[f32; PANEL]],
 ) {
+    let (row, values) = (activations.row(0), activations.only_row());
     let step_columns = matrix.step_columns();
     for (panel, output) in panels.zip(output) {
         let panel = matrix.panel(panel);
@@ -99,7 +117,9 @@ pub(super) fn int8_vector<K: Kernel>(
         for (index, segment) in matrix.segments.iter().enumerate() {
             let codes = &panel.codes[segment.first_step..][..segment.steps];
             let values =
-                &row.values[segment.first_step * step_columns..][..segment.steps * step_columns];
+                &values[segment.first_step * step_columns..][..segment.steps * step_columns];
+            // A product with one row waits for nothing but memory.
+            fetch_ahead(codes, AHEAD);
             let (integers, bias) = match matrix.encoding() {
                 CodeEncoding::TwoBit => (K::two_bit(codes, values), row.sums[index]),
                 CodeEncoding::BaseThree => (K::base_three(codes, &panel.sums[index], values), 0),
@@ -117,80 +137,116 @@ pub(super) fn int8_vector<K: Kernel>(
     }
 }
 
-/// The int8 product of one panel with a batch; `output` holds sixteen floats for each row of the batch.
+/// The int8 product of panels from `first` on with a batch; `output` holds sixteen floats for each row of the batch, panel
+/// after panel.
 #[inline(always)]
-pub(super) fn int8_panel<K: Kernel>(
+pub(super) fn int8_panels<K: Kernel>(
     matrix: &InterleavedMatrix,
-    panel: usize,
+    first: usize,
     batch: &Int8Activations,
-    quads: &mut Vec<Step>,
+    quads: &mut [Vec<Step>; MOST_PANELS],
     output: &mut [[f32; PANEL]],
 ) {
-    let panel = matrix.panel(panel);
+    let [one, two] = quads;
+    let panels = output.len() / batch.rows();
+    let paired = if K::PANELS == 2 { panels & !1 } else { 0 };
+    let (pairs, singles) = output.split_at_mut(paired * batch.rows());
+    for (pair, output) in pairs.chunks_exact_mut(2 * batch.rows()).enumerate() {
+        int8_runs::<K, 2>(matrix, first + 2 * pair, batch, [one, two], output);
+    }
+    for (single, output) in singles.chunks_exact_mut(batch.rows()).enumerate() {
+        int8_runs::<K, 1>(matrix, first + paired + single, batch, [one], output);
+    }
+}
+
+/// [`int8_panels`] for `P` panels together.
+#[inline(always)]
+fn int8_runs<K: Kernel, const P: usize>(
+    matrix: &InterleavedMatrix,
+    first_panel: usize,
+    batch: &Int8Activations,
+    mut quads: [&mut Vec<Step>; P],
+    output: &mut [[f32; PANEL]],
+) {
+    let panels: [Panel<'_>; P] = std::array::from_fn(|panel| matrix.panel(first_panel + panel));
     output.fill([0.0; PANEL]);
     let mut first = 0;
     while first < matrix.segments.len() {
-        let end = unpack::<K>(matrix, panel, first, UNPACKED_QUADS, quads);
+        let mut end = first;
+        for (panel, quads) in panels.iter().zip(quads.iter_mut()) {
+            end = unpack::<K>(matrix, *panel, first, UNPACKED_QUADS / P, quads);
+        }
         let run = Run {
-            panel,
+            panels,
             segments: &matrix.segments[first..end],
             first,
-            quads,
+            quads: std::array::from_fn(|panel| quads[panel].as_slice()),
             quads_per_step: matrix.encoding().codes_per_byte(),
         };
-        let mut row = 0;
-        while row < output.len() {
-            let rest = &mut output[row..];
-            row += by_tile!(K, rest.len(), int8_tile(run, batch, row, rest));
+        for row in (0..batch.rows()).step_by(BAND) {
+            let band = batch.band(row);
+            let mut lane = 0;
+            while lane < band.rows {
+                let rest = band.rows - lane;
+                lane += by_tile!(
+                    K,
+                    K::TILE,
+                    rest,
+                    int8_tile::<P>(run, batch, row, lane, output)
+                );
+            }
         }
         first = end;
     }
 }
 
-/// Segments of a panel whose codes are unpacked.
+/// Segments of panels whose codes are unpacked.
 #[derive(Clone, Copy)]
-struct Run<'a> {
-    panel: Panel<'a>,
+struct Run<'a, const P: usize> {
+    panels: [Panel<'a>; P],
     segments: &'a [Segment],
     /// Index of the first of them in the row.
     first: usize,
-    quads: &'a [Step],
+    quads: [&'a [Step]; P],
     quads_per_step: usize,
 }
 
-impl<'a> Run<'a> {
-    /// The quads of a segment, and where in a padded row of activations its columns lie.
+impl<'a, const P: usize> Run<'a, P> {
+    /// The quads of a segment, and which quad of a padded row of activations is its first.
     #[inline(always)]
-    fn quads_of(self, segment: &Segment) -> (&'a [Step], Range<usize>) {
+    fn quads_of(self, segment: &Segment) -> ([&'a [Step]; P], usize) {
         let first = segment.first_step * self.quads_per_step;
         let count = segment.steps * self.quads_per_step;
         let begin = self.segments[0].first_step * self.quads_per_step;
         (
-            &self.quads[first - begin..][..count],
-            4 * first..4 * (first + count),
+            self.quads.map(|quads| &quads[first - begin..][..count]),
+            first,
         )
     }
 }
 
+/// The products of a run with `C` rows of the band that begins with a row of the batch, from a lane of it on.
 #[inline(always)]
-fn int8_tile<K: Kernel, const C: usize>(
-    run: Run<'_>,
+fn int8_tile<K: Kernel, const C: usize, const P: usize>(
+    run: Run<'_, P>,
     batch: &Int8Activations,
-    row: usize,
+    band_row: usize,
+    lane: usize,
     output: &mut [[f32; PANEL]],
 ) -> usize {
-    let rows: [Int8Row<'_>; C] = std::array::from_fn(|column| batch.row(row + column));
+    let Band { values, rows } = batch.band(band_row);
     for (index, segment) in run.segments.iter().enumerate() {
-        let (quads, columns) = run.quads_of(segment);
-        let mut values: [&[i8]; C] = [&[]; C];
-        for (values, row) in values.iter_mut().zip(&rows) {
-            *values = &row.values[columns.clone()];
-        }
-        let sums = K::tile(quads, values);
-        for ((integers, row), totals) in sums.into_iter().zip(&rows).zip(output.iter_mut()) {
-            let (bias, scale) = (row.sums[run.first + index], row.scales[segment.block]);
-            let scales = &run.panel.scales[segment.group];
-            K::accumulate(totals, integers, bias, scales, scale);
+        let (quads, first) = run.quads_of(segment);
+        let sums = K::tile::<C, P>(quads, &values[first * rows + lane..], rows);
+        for (panel, sums) in sums.into_iter().enumerate() {
+            let scales = &run.panels[panel].scales[segment.group];
+            let first = panel * batch.rows() + band_row + lane;
+            let totals = &mut output[first..][..C];
+            for ((row, integers), totals) in (band_row + lane..).zip(sums).zip(totals) {
+                let row = batch.row(row);
+                let (bias, scale) = (row.sums[run.first + index], row.scales[segment.block]);
+                K::accumulate(totals, integers, bias, scales, scale);
+            }
         }
     }
     C
@@ -287,6 +343,7 @@ pub(super) fn float_panel<K: Kernel>(
                 let columns = columns.clone();
                 row += by_tile!(
                     K,
+                    K::FLOAT_TILE,
                     rest.len(),
                     float_tile(weights, scales, rows, padded, columns, rest)
                 );

@@ -240,21 +240,24 @@ impl<const DOTS: bool> Kernel for Neon<DOTS> {
     }
 
     #[inline(always)]
-    fn tile<const C: usize>(quads: &[Step], values: [&[i8]; C]) -> [[int32x4_t; QUARTERS]; C] {
-        let mut rows: [&[[i8; 4]]; C] = [&[]; C];
-        for row in 0..C {
-            rows[row] = &values[row].as_chunks::<4>().0[..quads.len()];
-        }
-        // SAFETY: a row has four values for each quad; see `Neon` for the instruction set.
+    fn tile<const C: usize, const P: usize>(
+        quads: [&[Step]; P],
+        values: &[[i8; 4]],
+        stride: usize,
+    ) -> [[[int32x4_t; QUARTERS]; C]; P] {
+        // SAFETY: see `Neon`.
         unsafe {
-            let mut sums = [[vdupq_n_s32(0); QUARTERS]; C];
-            for (index, quad) in quads.iter().enumerate() {
-                let codes = load(quad);
-                for row in 0..C {
-                    let values = broadcast(rows[row].get_unchecked(index));
-                    for quarter in 0..QUARTERS {
-                        let codes = vreinterpretq_s8_u8(codes[quarter]);
-                        sums[row][quarter] = dot::<DOTS>(sums[row][quarter], codes, values);
+            let mut sums = [[[vdupq_n_s32(0); QUARTERS]; C]; P];
+            for panel in 0..P {
+                for (quad, values) in quads[panel].iter().zip(values.chunks(stride)) {
+                    let codes = load(quad);
+                    for row in 0..C {
+                        let values = broadcast(&values[row]);
+                        for quarter in 0..QUARTERS {
+                            let codes = vreinterpretq_s8_u8(codes[quarter]);
+                            let sum = &mut sums[panel][row][quarter];
+                            *sum = dot::<DOTS>(*sum, codes, values);
+                        }
                     }
                 }
             }

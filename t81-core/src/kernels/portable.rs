@@ -65,17 +65,23 @@ impl Kernel for Portable {
     }
 
     #[inline(always)]
-    fn tile<const C: usize>(quads: &[Step], values: [&[i8]; C]) -> [[i32; PANEL]; C] {
-        values.map(|values| {
-            let mut sums = [0; PANEL];
-            for (quad, values) in quads.iter().zip(values.as_chunks::<4>().0) {
-                for (sum, codes) in sums.iter_mut().zip(quad.0.as_chunks::<4>().0) {
-                    for (code, value) in codes.iter().zip(values) {
-                        *sum += i32::from(*code) * i32::from(*value);
+    fn tile<const C: usize, const P: usize>(
+        quads: [&[Step]; P],
+        values: &[[i8; 4]],
+        stride: usize,
+    ) -> [[[i32; PANEL]; C]; P] {
+        quads.map(|quads| {
+            std::array::from_fn(|row| {
+                let mut sums = [0; PANEL];
+                for (quad, values) in quads.iter().zip(values[row..].iter().step_by(stride)) {
+                    for (sum, codes) in sums.iter_mut().zip(quad.0.as_chunks::<4>().0) {
+                        for (code, value) in codes.iter().zip(values) {
+                            *sum += i32::from(*code) * i32::from(*value);
+                        }
                     }
                 }
-            }
-            sums
+                sums
+            })
         })
     }
 

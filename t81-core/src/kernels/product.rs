@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::activations::{Int8Activations, pad_floats};
 use super::instructions::{FLOAT_PANELS, Instructions};
 use super::interleaved::{CodeEncoding, InterleavedMatrix, PANEL};
-use super::kernel::FloatScratch;
+use super::kernel::{FloatScratch, MOST_PANELS};
 use crate::matrix::{MatrixError, check_length};
 
 /// How activations enter a product.
@@ -85,13 +85,13 @@ impl InterleavedMatrix {
                     if self.encoding() == CodeEncoding::BaseThree {
                         activations.raise();
                     }
-                    let row = activations.row(0);
                     self.vector(output, parallel, |panels, output| {
-                        instructions.int8_vector(self, panels, row, output);
+                        instructions.int8_vector(self, panels, &activations, output);
                     });
                 } else {
-                    self.panels_of(output, parallel, Vec::new, |panel, quads, output| {
-                        instructions.int8_panel(self, panel, &activations, quads, output);
+                    let scratch = || [const { Vec::new() }; MOST_PANELS];
+                    self.panels_of(output, parallel, scratch, |first, quads, output| {
+                        instructions.int8_panels(self, first, &activations, quads, output);
                     });
                 }
             }
@@ -116,8 +116,10 @@ impl InterleavedMatrix {
                     });
                 } else {
                     let scratch = FloatScratch::default;
-                    self.panels_of(output, parallel, scratch, |panel, scratch, output| {
-                        instructions.float_panel(self, panel, &padded, scratch, output);
+                    self.panels_of(output, parallel, scratch, |first, scratch, output| {
+                        for (panel, output) in (first..).zip(output.chunks_exact_mut(batch)) {
+                            instructions.float_panel(self, panel, &padded, scratch, output);
+                        }
                     });
                 }
             }
@@ -159,7 +161,8 @@ impl InterleavedMatrix {
         }
     }
 
-    /// Calls `product` with each panel and its outputs for the batch, and takes these over.
+    /// Calls `product` with the first of up to [`MOST_PANELS`] panels and their outputs for the batch, and takes these
+    /// over.
     fn panels_of<S>(
         &self,
         output: &mut [f32],
@@ -175,15 +178,15 @@ impl InterleavedMatrix {
         let mut results = vec![[0.0; PANEL]; self.panels() * batch];
         if parallel {
             results
-                .par_chunks_exact_mut(batch)
+                .par_chunks_mut(MOST_PANELS * batch)
                 .enumerate()
-                .for_each_init(scratch, |scratch, (panel, output)| {
-                    product(panel, scratch, output);
+                .for_each_init(scratch, |scratch, (task, output)| {
+                    product(MOST_PANELS * task, scratch, output);
                 });
         } else {
             let mut scratch = scratch();
-            for (panel, output) in results.chunks_exact_mut(batch).enumerate() {
-                product(panel, &mut scratch, output);
+            for (task, output) in results.chunks_mut(MOST_PANELS * batch).enumerate() {
+                product(MOST_PANELS * task, &mut scratch, output);
             }
         }
         for (row, output) in output.chunks_exact_mut(self.rows()).enumerate() {

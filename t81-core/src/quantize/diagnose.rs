@@ -5,6 +5,7 @@ use super::row::RowKernel;
 use super::rows::Rows;
 use super::rule::Rule;
 use crate::settings::Granularity;
+use crate::vectorized::Base;
 
 /// The error of a matrix that has one: the first weight that is not finite in `[out, in]` order, else the first group
 /// whose scale is beyond f16. A sequential scan, so that no thread count decides.
@@ -29,7 +30,7 @@ pub(super) fn diagnose<R: Rows>(rule: &Rule, source: &R) -> Result<QuantizeError
             overflow = values
                 .chunks(group_len)
                 .zip((index..).step_by(group_len))
-                .position(|(group, index)| kernel.decide(rule, group, index).is_err())
+                .position(|(group, index)| kernel.decide::<Base>(rule, group, index).is_err())
                 .map(|group| (row, group * group_len));
         }
     }

@@ -4,12 +4,14 @@ use rayon::prelude::*;
 
 use super::diagnose::diagnose;
 use super::error::QuantizeError;
+use super::loops::RowLoops;
 use super::quantizer::Weights;
-use super::row::RowKernel;
+use super::row::{RowKernel, batch, write_block};
 use super::rule::{Decision, Rule, Unrepresentable};
 use super::stripe::{Decisions, Region, StripeKernel, WIDTH};
 use super::tensor;
 use crate::settings::{Granularity, Layout};
+use crate::vectorized::vectorized;
 
 /// What a quantization did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,20 +82,21 @@ fn along_rows(
     let columns = weights.columns;
     let group_len = rule.granularity.group_len(columns);
     let task_rows = TASK.div_ceil(columns);
+    let rows = Rows {
+        rule,
+        tensor,
+        columns,
+        group_len,
+        blend,
+    };
     let run = |kernel: &mut RowKernel, task: usize, values: &[f32], output: &mut [f32]| {
-        let mut zeros = 0;
-        let mut index = (task * task_rows) as u64 * columns as u64;
-        for (row, output) in values.chunks(columns).zip(output.chunks_mut(columns)) {
-            for (group, output) in row.chunks(group_len).zip(output.chunks_mut(group_len)) {
-                let decision = match tensor {
-                    Some(decision) => decision,
-                    None => kernel.decide(rule, group, index)?,
-                };
-                zeros += kernel.write_floats(rule, &decision, group, index, blend, output);
-                index += group.len() as u64;
-            }
-        }
-        Ok(zeros)
+        write_rows(
+            &rows,
+            kernel,
+            (task * task_rows * columns) as u64,
+            values,
+            output,
+        )
     };
     if weights.values.len() <= SEQUENTIAL {
         let mut kernel = RowKernel::new();
@@ -115,6 +118,83 @@ fn along_rows(
             run(kernel, task, values, output)
         })
         .try_reduce(|| 0, |a, b| Ok(a + b))
+}
+
+/// How rows are made floats.
+struct Rows<'a> {
+    rule: &'a Rule,
+    tensor: Option<Decision>,
+    columns: usize,
+    group_len: usize,
+    blend: f32,
+}
+
+vectorized! {
+    /// Writes whole rows, of which `index` is the first weight's; gives the number of zero codes.
+    fn write_rows(
+        rows: &Rows<'_>, kernel: &mut RowKernel, index: u64, values: &[f32], output: &mut [f32],
+    ) -> Result<u64, Unrepresentable> = write_rows_loop::<_>;
+}
+
+#[inline(always)]
+fn write_rows_loop<L: RowLoops>(
+    rows: &Rows<'_>,
+    kernel: &mut RowKernel,
+    index: u64,
+    values: &[f32],
+    output: &mut [f32],
+) -> Result<u64, Unrepresentable> {
+    match rows.tensor.map_or(batch(rows.group_len), |_| 0) {
+        8 => write_rows_by::<L, 8>(rows, kernel, index, values, output),
+        2 => write_rows_by::<L, 2>(rows, kernel, index, values, output),
+        _ => write_rows_by::<L, 0>(rows, kernel, index, values, output),
+    }
+}
+
+/// [`write_rows`] with `N` groups decided together, or each alone.
+#[inline(always)]
+fn write_rows_by<L: RowLoops, const N: usize>(
+    rows: &Rows<'_>,
+    kernel: &mut RowKernel,
+    mut index: u64,
+    values: &[f32],
+    output: &mut [f32],
+) -> Result<u64, Unrepresentable> {
+    let Rows {
+        rule,
+        tensor,
+        columns,
+        group_len,
+        blend,
+    } = *rows;
+    let mut zeros = 0;
+    let batched = if N > 0 { N * group_len } else { usize::MAX };
+    for (mut row, mut output) in values.chunks(columns).zip(output.chunks_mut(columns)) {
+        while let Some((groups, rest)) = row.split_at_checked(batched) {
+            let (decisions, kept) = kernel.decide_batch::<L, N>(rule, groups, group_len, index)?;
+            let (outputs, rest_output) = output.split_at_mut(batched);
+            let parts = groups
+                .chunks_exact(group_len)
+                .zip(kept.chunks_exact(group_len))
+                .zip(outputs.chunks_exact_mut(group_len));
+            let mut nonzero = 0;
+            for (decision, ((group, kept), output)) in decisions.iter().zip(parts) {
+                nonzero += u64::from(write_block(decision, group, kept, blend, output));
+            }
+            zeros += batched as u64 - nonzero;
+            index += batched as u64;
+            (row, output) = (rest, rest_output);
+        }
+        for (group, output) in row.chunks(group_len).zip(output.chunks_mut(group_len)) {
+            let decision = match tensor {
+                Some(decision) => decision,
+                None => kernel.decide::<L>(rule, group, index)?,
+            };
+            zeros += kernel.write_floats(rule, &decision, group, index, blend, output);
+            index += group.len() as u64;
+        }
+    }
+    Ok(zeros)
 }
 
 /// Some output features of some input features, and their output slices.
@@ -180,13 +260,14 @@ fn across_columns(
     let run = |kernel: &mut StripeKernel, patch: Patch<'_, '_>| {
         let mut zeros = 0;
         for position in (0..patch.width).step_by(WIDTH) {
-            let region = Region {
-                weights: *weights,
-                first: patch.first + position,
-                width: WIDTH.min(patch.width - position),
-                start: patch.start,
-                len: patch.output.len(),
-            };
+            let width = WIDTH.min(patch.width - position);
+            let region = Region::new(
+                weights,
+                patch.first + position,
+                width,
+                patch.start,
+                patch.output.len(),
+            );
             let decided;
             let decisions = match &tensor {
                 Some(decisions) => decisions,

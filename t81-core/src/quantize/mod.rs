@@ -6,15 +6,20 @@ mod error;
 mod fake;
 mod fold;
 mod group;
-mod pack;
+mod loops;
 #[cfg(target_arch = "x86_64")]
-mod pack_avx2;
+mod loops_avx2;
+#[cfg(target_arch = "x86_64")]
+mod loops_avx512;
+mod pack;
 mod quantizer;
 mod random;
 mod row;
+mod row_loops;
 mod rows;
 mod rule;
 mod stripe;
+mod stripe_loops;
 mod tensor;
 
 pub use distortion::Distortion;

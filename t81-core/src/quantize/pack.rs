@@ -6,13 +6,15 @@ use rayon::prelude::*;
 use super::diagnose::diagnose;
 use super::distortion::Distortion;
 use super::error::QuantizeError;
+use super::loops::{RowLoops, pack};
 use super::quantizer::Weights;
-use super::row::RowKernel;
+use super::row::{RowKernel, batch};
 use super::rows::Rows;
 use super::rule::{Decision, Rule, Unrepresentable};
 use super::tensor;
 use crate::matrix::{TernaryMatrix, ZERO_CODES};
 use crate::settings::Granularity;
+use crate::vectorized::vectorized;
 
 /// Rows of one task; a cache line of floats in the `[in, out]` layout.
 const TASK_ROWS: usize = 16;
@@ -117,7 +119,9 @@ impl Task<'_> {
                         .map_err(Failure::Source)?;
                     let index = first as u64 * columns as u64;
                     let output = Output { codes, scales };
-                    Ok(self.chunk(kernel, values, columns, index, output)?)
+                    Ok(quantize_chunk(
+                        self, kernel, values, columns, index, output,
+                    )?)
                 },
             )
             .collect::<Result<_, Failure<R::Error>>>()?;
@@ -129,47 +133,88 @@ impl Task<'_> {
         // Row by row, so that the size of the chunks does not change the sum.
         Ok((matrix, distortions.into_iter().flatten().sum()))
     }
+}
 
+vectorized! {
     /// Quantizes whole rows, of which `index` is the first weight's; gives the distortion of each if it is asked for.
-    fn chunk(
-        &self,
-        kernel: &mut RowKernel,
-        values: &[f32],
-        columns: usize,
-        mut index: u64,
-        output: Output<'_>,
-    ) -> Result<Vec<Distortion>, Unrepresentable> {
-        let rule = self.rule;
-        let group_len = rule.granularity.group_len(columns);
-        let mut distortions = Vec::new();
-        let rows = output.codes.chunks_mut(columns.div_ceil(4)).zip(
-            output
-                .scales
-                .chunks_mut(rule.granularity.scales_per_row(columns)),
-        );
-        for (row, (codes, scales)) in values.chunks(columns).zip(rows) {
-            let mut distortion = Distortion::default();
-            for (group, (values, scale)) in row.chunks(group_len).zip(scales).enumerate() {
-                let decision = match self.tensor {
-                    Some(decision) => decision,
-                    None => kernel.decide(rule, values, index)?,
-                };
+    fn quantize_chunk(
+        task: &Task<'_>, kernel: &mut RowKernel, values: &[f32], columns: usize, index: u64, output: Output<'_>,
+    ) -> Result<Vec<Distortion>, Unrepresentable> = quantize_chunk_loop::<_>;
+}
+
+#[inline(always)]
+fn quantize_chunk_loop<L: RowLoops>(
+    task: &Task<'_>,
+    kernel: &mut RowKernel,
+    values: &[f32],
+    columns: usize,
+    index: u64,
+    output: Output<'_>,
+) -> Result<Vec<Distortion>, Unrepresentable> {
+    let group_len = task.rule.granularity.group_len(columns);
+    let alone = task.tensor.is_some() || task.measure;
+    match if alone { 0 } else { batch(group_len) } {
+        8 => quantize_chunk_by::<L, 8>(task, kernel, values, columns, index, output),
+        2 => quantize_chunk_by::<L, 2>(task, kernel, values, columns, index, output),
+        _ => quantize_chunk_by::<L, 0>(task, kernel, values, columns, index, output),
+    }
+}
+
+/// [`quantize_chunk`] with `N` groups decided together, or each alone.
+#[inline(always)]
+fn quantize_chunk_by<L: RowLoops, const N: usize>(
+    task: &Task<'_>,
+    kernel: &mut RowKernel,
+    values: &[f32],
+    columns: usize,
+    mut index: u64,
+    output: Output<'_>,
+) -> Result<Vec<Distortion>, Unrepresentable> {
+    let rule = task.rule;
+    let group_len = rule.granularity.group_len(columns);
+    let mut distortions = Vec::new();
+    let rows = output.codes.chunks_mut(columns.div_ceil(4)).zip(
+        output
+            .scales
+            .chunks_mut(rule.granularity.scales_per_row(columns)),
+    );
+    let batched = if N > 0 { N * group_len } else { usize::MAX };
+    for (row, (codes, scales)) in values.chunks(columns).zip(rows) {
+        let mut distortion = Distortion::default();
+        let (mut column, mut rest, mut scales) = (0, row, scales);
+        while let Some((groups, later)) = rest.split_at_checked(batched) {
+            let (decisions, kept) = kernel.decide_batch::<L, N>(rule, groups, group_len, index)?;
+            let (batch_scales, later_scales) = scales.split_at_mut(N);
+            let parts = batch_scales.iter_mut().zip(kept.chunks_exact(group_len));
+            for (decision, (scale, kept)) in decisions.iter().zip(parts) {
                 // Exact: the decision's scale is on the f16 grid.
                 *scale = f16::from_f32(decision.scale);
-                kernel.write_codes(rule, &decision, values, index, group * group_len, codes);
-                if self.measure {
-                    let group = kernel.distortion(rule, &decision, values, index);
-                    distortion = [distortion, group].into_iter().sum();
-                }
-                index += values.len() as u64;
+                pack::<L>(kept, decision.limit, column, codes);
+                column += group_len;
             }
-            if let (used @ 1.., Some(last)) = (columns % 4, codes.last_mut()) {
-                *last |= ZERO_CODES << (2 * used);
-            }
-            if self.measure {
-                distortions.push(distortion);
-            }
+            index += batched as u64;
+            (rest, scales) = (later, later_scales);
         }
-        Ok(distortions)
+        for (values, scale) in rest.chunks(group_len).zip(scales) {
+            let decision = match task.tensor {
+                Some(decision) => decision,
+                None => kernel.decide::<L>(rule, values, index)?,
+            };
+            *scale = f16::from_f32(decision.scale);
+            kernel.write_codes::<L>(rule, &decision, values, index, column, codes);
+            if task.measure {
+                let group = kernel.distortion(rule, &decision, values, index);
+                distortion = [distortion, group].into_iter().sum();
+            }
+            index += values.len() as u64;
+            column += values.len();
+        }
+        if let (used @ 1.., Some(last)) = (columns % 4, codes.last_mut()) {
+            *last |= ZERO_CODES << (2 * used);
+        }
+        if task.measure {
+            distortions.push(distortion);
+        }
     }
+    Ok(distortions)
 }

@@ -34,7 +34,24 @@ impl StochasticKey {
     /// 24 random bits as a fraction of 1, for the low half of an index and the contribution of the high one.
     #[inline(always)]
     pub(super) fn uniform_at(self, low: u32, high: u32) -> f32 {
-        let word = mix(mix(low ^ self.low) ^ high);
+        Self::fraction(Self::finish(self.start(low), high))
+    }
+
+    /// What the low half of an index contributes.
+    #[inline(always)]
+    pub(super) fn start(self, low: u32) -> u32 {
+        mix(low ^ self.low)
+    }
+
+    /// The random word of an index whose halves contribute these.
+    #[inline(always)]
+    pub(super) fn finish(low: u32, high: u32) -> u32 {
+        mix(low ^ high)
+    }
+
+    /// The 24 upper bits of a random word as a fraction of 1.
+    #[inline(always)]
+    pub(super) fn fraction(word: u32) -> f32 {
         // Signed, as vector units convert it.
         (word >> 8) as i32 as f32 * (1.0 / 16_777_216.0)
     }

@@ -4,39 +4,72 @@
 //! All passes sweep along the rows of memory, a run of up to [`WIDTH`] output features of one input feature at a time.
 
 use super::fold::{BLOCK, LANES, PairwiseFold, fold_lanes};
-use super::group::{Cut, LIMIT_NONZERO, magnitude_bits, masked_magnitude, nonzero_mask, ternary};
+use super::group::LIMIT_NONZERO;
 use super::quantizer::Weights;
 use super::random::StochasticKey;
 use super::rule::{Decision, Rule, Unrepresentable};
+use super::stripe_loops::{
+    Cuts, add_magnitudes, add_masked, count, increment, raise, thin, write_blended, write_ternary,
+};
+use crate::fetch::fetch_ahead;
 use crate::settings::{Reference, ScaleRule};
 
 /// Output features of a sweep at most: runs of 2 KiB keep the memory streaming, and eight partial sums of each output
 /// feature stay in the first-level cache.
 pub(super) const WIDTH: usize = 512;
 
+/// Input features between the run that is read and the one that is fetched.
+const AHEAD: usize = 4;
+
+/// Weights of a region at most of which stochastic rounding's choices are stored: what a second-level cache has room for
+/// beside the weights.
+const KEPT: usize = 1 << 17;
+
 /// Neighbouring output features of some input features: the groups that a kernel works on at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Region<'a> {
-    pub(super) weights: Weights<'a>,
+    /// From the first weight on.
+    values: &'a [f32],
+    /// Weights from one run to the next.
+    stride: usize,
+    /// Input features of the whole matrix.
+    columns: usize,
     /// First output feature.
-    pub(super) first: usize,
+    first: usize,
     /// Output features, up to [`WIDTH`].
-    pub(super) width: usize,
+    width: usize,
     /// First input feature.
-    pub(super) start: usize,
+    start: usize,
     /// Input features.
-    pub(super) len: usize,
+    len: usize,
 }
 
 impl<'a> Region<'a> {
+    /// `width` output features, at most [`WIDTH`], from `first` on and `len` input features from `start` on, of weights in the
+    /// `[in, out]` layout.
+    pub(super) fn new(
+        weights: &Weights<'a>,
+        first: usize,
+        width: usize,
+        start: usize,
+        len: usize,
+    ) -> Self {
+        Self {
+            values: &weights.values[start * weights.rows + first..],
+            stride: weights.rows,
+            columns: weights.columns,
+            first,
+            width,
+            start,
+            len,
+        }
+    }
+
     /// The run of each input feature.
     fn runs(&self) -> impl Iterator<Item = &'a [f32]> + use<'a> {
-        let Self { first, width, .. } = *self;
-        let rows = self.weights.rows;
-        let values = &self.weights.values[self.start * rows..][..self.len * rows];
-        values
-            .chunks_exact(rows)
-            .map(move |run| &run[first..][..width])
+        let width = self.width;
+        let runs = self.values.chunks(self.stride).take(self.len);
+        runs.map(move |run| &run[..width])
     }
 }
 
@@ -46,7 +79,7 @@ pub(super) struct Decisions {
     limit: Vec<i32>,
     scale: Vec<f32>,
     /// Read by stochastic rounding.
-    cuts: Vec<Cut>,
+    cuts: Cuts,
 }
 
 impl Decisions {
@@ -55,7 +88,7 @@ impl Decisions {
         Self {
             limit: vec![decision.limit; WIDTH],
             scale: vec![decision.scale; WIDTH],
-            cuts: vec![decision.cut; WIDTH],
+            cuts: Cuts::uniform(&decision.cut),
         }
     }
 }
@@ -64,6 +97,10 @@ impl Decisions {
 pub(super) struct StripeKernel {
     fold: PairwiseFold<Vec<f32>>,
     thinner: Thinner,
+    /// What stochastic rounding keeps of the region that was decided last, if that is small.
+    kept: Vec<f32>,
+    /// First output and input feature of that region.
+    kept_of: Option<(usize, usize)>,
 }
 
 impl StripeKernel {
@@ -71,6 +108,8 @@ impl StripeKernel {
         Self {
             fold: PairwiseFold::new(),
             thinner: Thinner::default(),
+            kept: Vec::new(),
+            kept_of: None,
         }
     }
 
@@ -93,23 +132,34 @@ impl StripeKernel {
     pub(super) fn masked(
         &mut self,
         rule: &Rule,
-        cuts: &[Cut],
+        cuts: &Cuts,
         region: &Region<'_>,
     ) -> (Vec<f32>, Vec<u32>) {
         let mut counts = vec![0; region.width];
-        let limit: Vec<i32> = match rule.key {
-            None => cuts.iter().map(|cut| cut.limit).collect(),
-            Some(_) => vec![LIMIT_NONZERO; region.width],
+        let nonzero = vec![LIMIT_NONZERO; region.width];
+        let limit = match rule.key {
+            None => &cuts.limit,
+            Some(_) => &nonzero,
         };
+        // Empty where nothing is to be stored.
+        let mut kept_runs = std::mem::take(&mut self.kept);
+        let mut places = kept_runs.chunks_exact_mut(region.width);
         let mut thinner = std::mem::take(&mut self.thinner);
         thinner.begin(region);
         let sums = self.sums(region, |k, run, sums| {
             let kept = match rule.key {
                 None => run,
-                Some(key) => thinner.thin(k, run, cuts, key),
+                Some(key) => {
+                    let kept = thinner.thin(k, run, cuts, key);
+                    if let Some(place) = places.next() {
+                        place.copy_from_slice(kept);
+                    }
+                    kept
+                }
             };
-            add_masked(kept, &limit, sums, &mut counts);
+            add_masked(kept, limit, sums, &mut counts);
         });
+        self.kept = kept_runs;
         self.thinner = thinner;
         (sums, counts)
     }
@@ -120,11 +170,13 @@ impl StripeKernel {
         region: &Region<'_>,
         mut add: impl FnMut(usize, &[f32], &mut [f32]),
     ) -> Vec<f32> {
+        let ahead = AHEAD * region.stride;
         let mut runs = region.runs().enumerate();
         for first in (0..region.len).step_by(BLOCK) {
             let mut lanes: [Vec<f32>; LANES] = std::array::from_fn(|_| vec![0.0; region.width]);
             let block = BLOCK.min(region.len - first);
             for (i, (k, run)) in runs.by_ref().take(block).enumerate() {
+                fetch_ahead(run, ahead);
                 add(k, run, &mut lanes[i % LANES]);
             }
             self.fold.push(fold_lanes(lanes));
@@ -138,9 +190,16 @@ impl StripeKernel {
         rule: &Rule,
         region: &Region<'_>,
     ) -> Result<Decisions, Unrepresentable> {
+        self.kept.clear();
+        self.kept_of = None;
+        let small = region.len * region.width <= KEPT;
+        if small && rule.key.is_some() && rule.scale == ScaleRule::LeastSquares {
+            self.kept.resize(region.len * region.width, 0.0);
+            self.kept_of = Some((region.first, region.start));
+        }
         let count = region.len as u64;
         let magnitudes = self.magnitudes(rule, region);
-        let cuts: Vec<Cut> = magnitudes
+        let cuts: Cuts = magnitudes
             .iter()
             .map(|&magnitude| rule.cut(magnitude, count))
             .collect();
@@ -153,7 +212,7 @@ impl StripeKernel {
         let mut representable = true;
         for i in 0..region.width {
             let masked = (sums[i], u64::from(counts[i]));
-            let decision = rule.decide(cuts[i], magnitudes[i], count, masked);
+            let decision = rule.decide(cuts.get(i), magnitudes[i], count, masked);
             limit[i] = decision.limit;
             scale[i] = decision.scale;
             representable &= decision.scale < f32::INFINITY;
@@ -180,11 +239,16 @@ impl StripeKernel {
         let scale = &decisions.scale[..region.width];
         self.thinner.begin(region);
         let mut nonzero = 0;
+        let ahead = AHEAD * region.stride;
+        let has_kept = self.kept_of == Some((region.first, region.start));
+        let mut kept_runs = self.kept.chunks_exact(region.width);
         for ((k, run), output) in region.runs().enumerate().zip(output) {
             let output = &mut output[position..][..region.width];
-            let kept = match rule.key {
-                None => run,
-                Some(key) => self.thinner.thin(k, run, &decisions.cuts, key),
+            fetch_ahead(output, ahead);
+            let kept = match (rule.key, if has_kept { kept_runs.next() } else { None }) {
+                (None, _) => run,
+                (Some(_), Some(kept)) => kept,
+                (Some(key), None) => self.thinner.thin(k, run, &decisions.cuts, key),
             };
             nonzero += u64::from(if blend == 1.0 {
                 write_ternary(kept, limit, scale, output)
@@ -207,11 +271,13 @@ struct Thinner {
     low: Vec<u32>,
     high: Vec<u32>,
     kept: Vec<f32>,
+    /// Runs until an index has another high half.
+    lasting: u32,
 }
 
 impl Thinner {
     fn begin(&mut self, region: &Region<'_>) {
-        let columns = region.weights.columns;
+        let columns = region.columns;
         let rows = region.first..region.first + region.width;
         self.first.clear();
         self.first
@@ -221,10 +287,9 @@ impl Thinner {
     }
 
     /// Copies the weights that are kept, and 0 for the others. `k` is the input feature's place in the region.
-    fn thin(&mut self, k: usize, run: &[f32], cuts: &[Cut], key: StochasticKey) -> &[f32] {
+    fn thin(&mut self, k: usize, run: &[f32], cuts: &Cuts, key: StochasticKey) -> &[f32] {
         // The high half of an index seldom changes.
-        let stale = self.low.is_empty() || self.low.contains(&u32::MAX);
-        if stale {
+        if self.low.is_empty() || self.lasting == 0 {
             let index = |first: &u64| first + k as u64;
             self.low.clear();
             self.low
@@ -232,102 +297,20 @@ impl Thinner {
             self.high.clear();
             self.high
                 .extend(self.first.iter().map(|first| key.high(index(first))));
+            let last = self.low.iter().copied().max().unwrap_or(0);
+            self.lasting = u32::MAX - last;
         } else {
-            self.low.iter_mut().for_each(|low| *low += 1);
+            increment(&mut self.low);
+            self.lasting -= 1;
         }
         thin(run, cuts, key, &self.low, &self.high, &mut self.kept);
         &self.kept
     }
 }
 
-// Functions of their own, in which the compiler knows that the slices do not overlap, so that it makes vector code.
-
-#[inline(never)]
-fn add_magnitudes(run: &[f32], sums: &mut [f32]) {
-    for (sum, weight) in sums.iter_mut().zip(run) {
-        *sum += weight.abs();
-    }
-}
-
-#[inline(never)]
-fn add_masked(run: &[f32], limit: &[i32], sums: &mut [f32], counts: &mut [u32]) {
-    for (((sum, count), &weight), &limit) in sums.iter_mut().zip(counts).zip(run).zip(limit) {
-        let mask = nonzero_mask(weight, limit);
-        *sum += masked_magnitude(weight, mask);
-        *count += mask & 1;
-    }
-}
-
-/// Raises maxima, the bits of non-negative floats, to those of `abs(w)`.
-#[inline(never)]
-fn raise(run: &[f32], maxima: &mut [i32]) {
-    for (maximum, &weight) in maxima.iter_mut().zip(run) {
-        *maximum = (*maximum).max(magnitude_bits(weight));
-    }
-}
-
-#[inline(never)]
-fn thin(
-    run: &[f32],
-    cuts: &[Cut],
-    key: StochasticKey,
-    low: &[u32],
-    high: &[u32],
-    kept: &mut [f32],
-) {
-    let indices = low.iter().zip(high);
-    for (((kept, &weight), cut), (&low, &high)) in kept.iter_mut().zip(run).zip(cuts).zip(indices) {
-        let mask = cut.kept_mask(weight, key.uniform_at(low, high));
-        *kept = f32::from_bits(weight.to_bits() & mask);
-    }
-}
-
-/// The number of non-zero codes.
-#[inline(never)]
-fn count(kept: &[f32], limit: &[i32]) -> u32 {
-    let masks = kept
-        .iter()
-        .zip(limit)
-        .map(|(&kept, &limit)| nonzero_mask(kept, limit));
-    masks.map(|mask| mask & 1).sum()
-}
-
-/// Gives the number of non-zero codes.
-#[inline(never)]
-fn write_ternary(kept: &[f32], limit: &[i32], scale: &[f32], output: &mut [f32]) -> u32 {
-    let mut nonzero = 0;
-    for (((output, &kept), &limit), &scale) in output.iter_mut().zip(kept).zip(limit).zip(scale) {
-        let mask = nonzero_mask(kept, limit);
-        nonzero += mask & 1;
-        *output = ternary(kept, scale, mask);
-    }
-    nonzero
-}
-
-/// Gives the number of non-zero codes. `kept` decides about the codes of the weights.
-#[inline(never)]
-fn write_blended(
-    run: &[f32],
-    kept: &[f32],
-    limit: &[i32],
-    scale: &[f32],
-    blend: f32,
-    output: &mut [f32],
-) -> u32 {
-    let mut nonzero = 0;
-    let weights = run.iter().zip(kept);
-    for (((output, (&weight, &kept)), &limit), &scale) in
-        output.iter_mut().zip(weights).zip(limit).zip(scale)
-    {
-        let mask = nonzero_mask(kept, limit);
-        nonzero += mask & 1;
-        *output = weight + blend * (ternary(kept, scale, mask) - weight);
-    }
-    nonzero
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::group::Cut;
     use super::*;
     use crate::Layout;
     use crate::stochastic_uniform;
@@ -343,14 +326,8 @@ mod tests {
             columns: (1 << 31) - 5,
             layout: Layout::InOut,
         };
-        let region = Region {
-            weights,
-            first: 1,
-            width: 3,
-            start: 0,
-            len,
-        };
-        let cuts = [Cut::new(0.5, 2.0); 3];
+        let region = Region::new(&weights, 1, 3, 0, len);
+        let cuts: Cuts = [Cut::new(0.5, 2.0); 3].into_iter().collect();
         let mut thinner = Thinner::default();
         thinner.begin(&region);
         let mut dropped = 0;

@@ -4,13 +4,37 @@ use rayon::prelude::*;
 
 use super::fold::PairwiseFold;
 use super::group::Cut;
+use super::loops::RowLoops;
 use super::pack::Failure;
 use super::quantizer::Weights;
 use super::row::RowKernel;
 use super::rows::Rows;
 use super::rule::{Decision, Rule, Unrepresentable};
 use super::stripe::{Region, StripeKernel, WIDTH};
+use super::stripe_loops::Cuts;
 use crate::settings::{Layout, Reference, ScaleRule};
+use crate::vectorized::vectorized;
+
+vectorized! {
+    fn row_magnitude(kernel: &mut RowKernel, rule: &Rule, row: &[f32]) -> f32 = row_magnitude_loop::<_>;
+    fn row_masked(kernel: &mut RowKernel, rule: &Rule, cut: &Cut, row: &[f32], index: u64) -> (f32, u64) = row_masked_loop::<_>;
+}
+
+#[inline(always)]
+fn row_magnitude_loop<L: RowLoops>(kernel: &mut RowKernel, rule: &Rule, row: &[f32]) -> f32 {
+    kernel.magnitude::<L>(rule, row)
+}
+
+#[inline(always)]
+fn row_masked_loop<L: RowLoops>(
+    kernel: &mut RowKernel,
+    rule: &Rule,
+    cut: &Cut,
+    row: &[f32],
+    index: u64,
+) -> (f32, u64) {
+    kernel.masked::<L>(rule, cut, row, index)
+}
 
 /// The one decision of [`Granularity::Tensor`](crate::Granularity::Tensor).
 pub(super) fn decide(rule: &Rule, weights: &Weights<'_>) -> Result<Decision, Unrepresentable> {
@@ -38,13 +62,13 @@ pub(super) fn decide_rows<R: Rows>(
 ) -> Result<Decision, Failure<R::Error>> {
     let count = source.rows() as u64 * source.columns() as u64;
     let magnitudes = each_row(source, chunk_rows, |kernel, row, _| {
-        kernel.magnitude(rule, row)
+        row_magnitude(kernel, rule, row)
     })?;
     let magnitude = reduce(rule, magnitudes);
     let cut = rule.cut(magnitude, count);
     let masked = match rule.scale {
         ScaleRule::LeastSquares => total(each_row(source, chunk_rows, |kernel, row, index| {
-            kernel.masked(rule, &cut, row, index)
+            row_masked(kernel, rule, &cut, row, index)
         })?),
         ScaleRule::Reference => (0.0, 0),
     };
@@ -92,7 +116,7 @@ fn magnitude(rule: &Rule, weights: &Weights<'_>) -> f32 {
             .par_iter_mut()
             .zip(weights.values.par_chunks(weights.columns))
             .for_each_init(RowKernel::new, |kernel, (magnitude, row)| {
-                *magnitude = kernel.magnitude(rule, row);
+                *magnitude = row_magnitude(kernel, rule, row);
             }),
         Layout::InOut => rows.par_chunks_mut(WIDTH).enumerate().for_each_init(
             StripeKernel::new,
@@ -120,7 +144,7 @@ fn reduce(rule: &Rule, rows: Vec<f32>) -> f32 {
 
 /// The sum of `abs(w)` over the non-zero codes and their number.
 fn masked(rule: &Rule, cut: &Cut, weights: &Weights<'_>) -> (f32, u64) {
-    let cuts = vec![*cut; WIDTH];
+    let cuts = Cuts::uniform(cut);
     let mut rows = vec![(0.0, 0); weights.rows];
     match weights.layout {
         Layout::OutIn => rows
@@ -128,7 +152,13 @@ fn masked(rule: &Rule, cut: &Cut, weights: &Weights<'_>) -> (f32, u64) {
             .zip(weights.values.par_chunks(weights.columns))
             .enumerate()
             .for_each_init(RowKernel::new, |kernel, (row, (masked, values))| {
-                *masked = kernel.masked(rule, cut, values, row as u64 * weights.columns as u64);
+                *masked = row_masked(
+                    kernel,
+                    rule,
+                    cut,
+                    values,
+                    row as u64 * weights.columns as u64,
+                );
             }),
         Layout::InOut => rows.par_chunks_mut(WIDTH).enumerate().for_each_init(
             StripeKernel::new,
@@ -157,11 +187,5 @@ fn fold(rows: impl IntoIterator<Item = f32>) -> f32 {
 }
 
 fn whole_rows<'a>(weights: &Weights<'a>, first: usize, width: usize) -> Region<'a> {
-    Region {
-        weights: *weights,
-        first,
-        width,
-        start: 0,
-        len: weights.columns,
-    }
+    Region::new(weights, first, width, 0, weights.columns)
 }
