@@ -15,6 +15,7 @@ mod strategy;
 
 pub use batch::TokenBatch;
 pub use early_stopping::EvaluatedStep;
+pub use learning_rate::WarmupDecay;
 pub use model::{QatModel, StepOutput, StepState};
 pub use reporter::{EvaluationLine, StepLine};
 pub use samples::SampleLine;
@@ -24,7 +25,6 @@ pub(crate) use checkpoint::{
     CheckpointDirectory, MODEL, OPTIMIZER, RunState, SCHEDULER, SaveAlways,
 };
 pub(crate) use early_stopping::EarlyStopping;
-pub(crate) use learning_rate::WarmupDecay;
 pub(crate) use metrics::{Quantity, TokenMetric};
 pub(crate) use model::Teacher;
 pub(crate) use renderer::{SilentRenderer, dashboard};
