@@ -25,7 +25,6 @@
 //! - Tokens: [`Tokens`], [`TokenCache`], [`story_tokenizer`], [`train_tokenizer`], [`load_tokenizer`], [`save_tokenizer`],
 //!   [`tokenize_text`], [`tokenize_file`], [`check_vocabulary`]
 //! - Samples: [`TokenBlocks`], [`epoch_order`], [`evaluation_windows`]
-#![deny(missing_docs)]
 
 mod blocks;
 mod encode;

@@ -3,16 +3,22 @@
 use std::fmt::{self, Display, Formatter};
 
 /// Size of the whole picture.
-const SIZE: [f32; 2] = [760.0, 420.0];
+const SIZE: [f32; 2] = [720.0, 420.0];
 /// Where the frame of the curves begins and ends.
 const LEFT: f32 = 60.0;
-const RIGHT: f32 = 560.0;
+const RIGHT: f32 = 580.0;
 const TOP: f32 = 40.0;
 const BOTTOM: f32 = 370.0;
-/// Colours that remain apart for the colour-blind (Okabe and Ito 2008).
-const COLOURS: [&str; 6] = [
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9",
+/// Colours that remain apart for the colour-blind (Okabe and Ito 2008), on white and on a dark page.
+const COLOURS: [[&str; 2]; 3] = [
+    ["#0072b2", "#56b4e9"],
+    ["#d55e00", "#e69f00"],
+    ["#009e73", "#cc79a7"],
 ];
+/// Colours of the page, the text and the grid, on white and on a dark page.
+const PAGE: [&str; 2] = ["#ffffff", "#0d1117"];
+const TEXT: [&str; 2] = ["#1f2328", "#e6edf3"];
+const GRID: [&str; 2] = ["#d0d7de", "#3d444d"];
 /// Parts that an axis is cut into.
 const TICKS: usize = 5;
 
@@ -25,7 +31,8 @@ pub struct Curve {
     pub values: Vec<f32>,
 }
 
-/// Curves over steps, with values from 0 to 1. Shown as an SVG document.
+/// Curves over steps, with values from 0 to 1. Shown as an SVG document that follows the reader's choice of a light or a
+/// dark page.
 #[derive(Clone, Debug)]
 pub struct Plot {
     /// The line above the curves.
@@ -40,6 +47,18 @@ impl Plot {
         let steps = self.curves.iter().map(|curve| curve.values.len());
         steps.max().unwrap_or(0).saturating_sub(1).max(1)
     }
+}
+
+/// The style sheet of a light (0) or dark (1) page.
+fn style(theme: usize) -> String {
+    let mut style = format!(
+        ".page{{fill:{}}} text{{fill:{}}} .grid{{stroke:{}}}",
+        PAGE[theme], TEXT[theme], GRID[theme]
+    );
+    for (index, colours) in COLOURS.iter().enumerate() {
+        style += &format!(" .curve{index}{{stroke:{}}}", colours[theme]);
+    }
+    style
 }
 
 fn horizontal(share: f32) -> f32 {
@@ -63,8 +82,14 @@ impl Display for Plot {
         writeln!(
             f,
             r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">
-<rect width="{width}" height="{height}" fill="#ffffff"/>
+<style>
+{}
+@media (prefers-color-scheme: dark) {{ {} }}
+</style>
+<rect class="page" width="{width}" height="{height}"/>
 <text x="{LEFT}" y="24" font-size="16">{}</text>"##,
+            style(0),
+            style(1),
             escaped(&self.title)
         )?;
         let last = self.last_step();
@@ -73,7 +98,7 @@ impl Display for Plot {
             let (x, y) = (horizontal(share), vertical(share));
             writeln!(
                 f,
-                r##"<path d="M{LEFT} {y}H{RIGHT}M{x} {TOP}V{BOTTOM}" stroke="#dddddd"/>
+                r##"<path d="M{LEFT} {y}H{RIGHT}M{x} {TOP}V{BOTTOM}" class="grid"/>
 <text x="{}" y="{}" text-anchor="end">{share}</text>
 <text x="{x}" y="{}" text-anchor="middle">{}</text>"##,
                 LEFT - 8.0,
@@ -88,7 +113,7 @@ impl Display for Plot {
             r#"<text x="{middle}" y="{below}" text-anchor="middle">optimizer step</text>"#
         )?;
         for (index, curve) in self.curves.iter().enumerate() {
-            let colour = COLOURS[index % COLOURS.len()];
+            let colour = index % COLOURS.len();
             // Dashes let a curve be seen that another one covers.
             let dashes = if index % 2 == 0 { "none" } else { "8 5" };
             let points: Vec<String> = curve
@@ -101,7 +126,7 @@ impl Display for Plot {
                 })
                 .collect();
             let style = format!(
-                r#"fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}""#
+                r#"class="curve{colour}" fill="none" stroke-width="2" stroke-dasharray="{dashes}""#
             );
             let (x, y) = (RIGHT + 16.0, TOP + 10.0 + 24.0 * index as f32);
             writeln!(

@@ -155,46 +155,68 @@ fn finetune_and_export_writes_the_trained_weights() {
     }
 }
 
+/// The values of a curve of a plot, from the heights of its points.
+fn curve(svg: &str, name: &str) -> Vec<f32> {
+    let title = format!("<title>{name}</title>");
+    let curve = svg.lines().find(|line| line.contains(&title)).unwrap();
+    let points = curve.split("points=\"").nth(1).unwrap();
+    let points = points.split('"').next().unwrap();
+    // The frame reaches from 370 (value 0) to 40 (value 1).
+    let value =
+        |point: &str| (370.0 - point.split_once(',').unwrap().1.parse::<f32>().unwrap()) / 330.0;
+    points.split(' ').map(value).collect()
+}
+
 #[test]
 fn schedules_draws_all_curves() {
     let scratch = tempfile::tempdir().unwrap();
-    let path = scratch.path().join("schedules.svg");
-    let printed = run("schedules", &[&path]);
-    let svg = std::fs::read_to_string(&path).unwrap();
-    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
-
-    let linear = TernarySchedule::constant(0.7)
-        .with_threshold_warmup(RampShape::Linear, 100)
-        .with_blend_warmup(RampShape::Linear, 100);
-    let cosine = TernarySchedule::constant(0.7)
-        .with_threshold_warmup(RampShape::Cosine, 100)
-        .with_blend_warmup(RampShape::Cosine, 100);
-    let expected = [
-        ("threshold, linear", linear.threshold),
-        ("threshold, cosine", cosine.threshold),
-        ("lambda, linear", linear.blend),
-        ("lambda, cosine", cosine.blend),
-    ];
-    let curves: Vec<&str> = svg
-        .lines()
-        .filter(|line| line.contains("<polyline"))
-        .collect();
-    assert_eq!(curves.len(), expected.len());
-    for (curve, (name, ramp)) in curves.into_iter().zip(expected) {
-        assert!(curve.contains(&format!("<title>{name}</title>")), "{curve}");
-        assert!(printed.contains(name), "{printed}");
-        let points = curve.split("points=\"").nth(1).unwrap();
-        let points = points.split('"').next().unwrap();
-        let heights: Vec<f32> = points
-            .split(' ')
-            .map(|point| point.split_once(',').unwrap().1.parse().unwrap())
-            .collect();
-        assert_eq!(heights.len(), 201);
-        // The frame reaches from 370 (value 0) to 40 (value 1).
-        for (step, height) in heights.into_iter().enumerate() {
-            let value = (370.0 - height) / 330.0;
-            assert!((value - ramp.value_at(step)).abs() < 1e-3, "{name} {step}");
+    let printed = run("schedules", &[scratch.path()]);
+    let picture = |name: &str| {
+        let svg = std::fs::read_to_string(scratch.path().join(name)).unwrap();
+        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+        svg
+    };
+    let [threshold, lambda, rate] =
+        ["threshold.svg", "lambda.svg", "learning-rate.svg"].map(picture);
+    for (name, shape) in [("linear", RampShape::Linear), ("cosine", RampShape::Cosine)] {
+        let schedule = TernarySchedule::constant(0.7)
+            .with_threshold_warmup(shape, 100)
+            .with_blend_warmup(shape, 100);
+        for (svg, ramp) in [(&threshold, schedule.threshold), (&lambda, schedule.blend)] {
+            let values = curve(svg, name);
+            assert_eq!(values.len(), 201);
+            for (step, value) in values.into_iter().enumerate() {
+                assert!((value - ramp.value_at(step)).abs() < 1e-3, "{name} {step}");
+            }
         }
+    }
+    // The rate rises over 20 steps, is half-way down at step 110, and ends at 0, a tenth or the highest.
+    for (name, [middle, end]) in [
+        ("linear", [0.5, 0.0]),
+        ("cosine", [0.55, 0.1]),
+        ("constant", [1.0, 1.0]),
+    ] {
+        let values = curve(&rate, name);
+        for (step, expected) in [(0, 1.0 / 21.0), (20, 1.0), (110, middle), (200, end)] {
+            assert!((values[step] - expected).abs() < 1e-3, "{name} {step}");
+        }
+    }
+    assert!(printed.contains("   50    0.8500    0.8500"), "{printed}");
+}
+
+#[test]
+fn pictures_of_the_book_are_those_that_schedules_writes() {
+    let scratch = tempfile::tempdir().unwrap();
+    run("schedules", &[scratch.path()]);
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/images");
+    for name in ["threshold.svg", "lambda.svg", "learning-rate.svg"] {
+        let [committed, written] = [images.as_path(), scratch.path()]
+            .map(|directory| std::fs::read_to_string(directory.join(name)).unwrap());
+        assert!(
+            // A clone may have other line ends.
+            committed.replace("\r\n", "\n") == written,
+            "docs/images/{name} is out of date: cargo run -p t81-examples --example schedules docs/images"
+        );
     }
 }
 

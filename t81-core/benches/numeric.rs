@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use num_bigint::BigInt as Reference;
+use num_integer::Integer;
 use t81_core::numeric::BigInt;
 
 /// A text of `length` decimal digits without a pattern that arithmetic could use.
@@ -64,6 +65,15 @@ fn arithmetic(criterion: &mut Criterion) {
         group.bench_function("divide/num-bigint", |b| {
             b.iter(|| black_box(&left.reference) / black_box(&half.reference));
         });
+        // Both algorithms are quadratic: 100,000 digits take too long to repeat.
+        if length <= 10_000 {
+            group.bench_function("gcd/t81", |b| {
+                b.iter(|| black_box(&left.ours).gcd(black_box(&right.ours)));
+            });
+            group.bench_function("gcd/num-bigint", |b| {
+                b.iter(|| black_box(&left.reference).gcd(black_box(&right.reference)));
+            });
+        }
         group.bench_function("print/t81", |b| {
             b.iter(|| black_box(&left.ours).to_string())
         });

@@ -66,6 +66,30 @@ fn numbers() -> impl Strategy<Value = Reference> {
         .prop_map(|(number, negative)| if negative { -number } else { number })
 }
 
+/// Numbers by their digits in base 3^39, in which the library computes: runs of zeros and of the largest digit, halves of the
+/// base, lengths up to several times those at which division and multiplication begin to recurse.
+fn digit_runs(lengths: std::ops::Range<usize>) -> impl Strategy<Value = Reference> {
+    let base = 3_u64.pow(39);
+    let digit = prop_oneof![
+        3 => Just(0),
+        3 => Just(base - 1),
+        1 => Just(1),
+        1 => Just(base / 2),
+        1 => Just(base / 2 + 1),
+        3 => 0..base,
+    ];
+    let run = (digit, 1_usize..12);
+    (prop::collection::vec(run, 1..40), lengths).prop_map(move |(runs, length)| {
+        let digits = runs
+            .iter()
+            .flat_map(|&(digit, count)| std::iter::repeat_n(digit, count));
+        digits
+            .cycle()
+            .take(length)
+            .fold(Reference::ZERO, |sum, digit| sum * base + digit)
+    })
+}
+
 /// Rounds `number / 3^trits` to the nearest integer.
 fn nearest(number: &Reference, trits: u32) -> Reference {
     let power = Reference::from(3).pow(trits);
@@ -136,6 +160,24 @@ proptest! {
                 .unwrap();
             prop_assert_eq!(to_reference(&quotient), &dividend / &right);
             prop_assert_eq!(to_reference(&remainder), &dividend % &right);
+        }
+    }
+
+    #[test]
+    fn long_quotients_and_remainders_agree_with_num_bigint(
+        dividend in digit_runs(0..260),
+        divisor in digit_runs(1..130),
+        quotient in digit_runs(0..130),
+        off in -1_i32..=1,
+    ) {
+        prop_assume!(divisor.sign() != Sign::NoSign);
+        // Any dividend, and one around a multiple of the divisor.
+        for dividend in [dividend, &divisor * &quotient + off] {
+            let (quotient, remainder) = from_reference(&dividend)
+                .checked_div_rem(&from_reference(&divisor))
+                .unwrap();
+            prop_assert_eq!(to_reference(&quotient), &dividend / &divisor);
+            prop_assert_eq!(to_reference(&remainder), &dividend % &divisor);
         }
     }
 

@@ -47,5 +47,5 @@ pub use settings::RunSettings;
 pub use summary::{Baseline, Sizes, Summary};
 pub use training::{
     EvaluatedStep, EvaluationLine, QatModel, SampleLine, StepLine, StepOutput, StepState,
-    TokenBatch,
+    TokenBatch, WarmupDecay,
 };

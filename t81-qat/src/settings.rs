@@ -181,13 +181,12 @@ impl RunSettings {
     }
 
     fn learning_rates_of(&self, highest: f64) -> WarmupDecay {
-        WarmupDecay {
-            kind: self.lr_scheduler_type,
+        WarmupDecay::new(
+            self.lr_scheduler_type,
             highest,
-            warmup_steps: self.warmup_steps,
-            total_steps: self.total_steps,
-            step: 0,
-        }
+            self.warmup_steps,
+            self.total_steps,
+        )
     }
 
     /// First optimizer step after the warm-ups of threshold and blend.

@@ -8,20 +8,44 @@ use crate::cli::LearningRateType;
 /// Share of the highest rate at which the cosine ends.
 const COSINE_FLOOR: f64 = 0.1;
 
-/// A linear rise over `warmup_steps`, then the fall of `kind` until `total_steps`.
+/// The learning rate of a run: a linear rise, then a fall of the kind that `--lr-scheduler-type` names.
+///
+/// ```
+/// use t81_qat::{LearningRateType, WarmupDecay};
+///
+/// let rates = WarmupDecay::new(LearningRateType::Linear, 1e-3, 4, 104);
+/// assert_eq!(rates.rate_at(4), 1e-3);
+/// assert_eq!(rates.rate_at(54), 5e-4);
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) struct WarmupDecay {
-    pub(crate) kind: LearningRateType,
-    pub(crate) highest: LearningRate,
-    pub(crate) warmup_steps: usize,
-    pub(crate) total_steps: usize,
-    pub(crate) step: usize,
+pub struct WarmupDecay {
+    kind: LearningRateType,
+    highest: LearningRate,
+    warmup_steps: usize,
+    total_steps: usize,
+    step: usize,
 }
 
 impl WarmupDecay {
+    /// A schedule at step 0 that rises to `highest` over `warmup_steps` optimizer steps and falls until `total_steps`.
+    pub fn new(
+        kind: LearningRateType,
+        highest: LearningRate,
+        warmup_steps: usize,
+        total_steps: usize,
+    ) -> Self {
+        Self {
+            kind,
+            highest,
+            warmup_steps,
+            total_steps,
+            step: 0,
+        }
+    }
+
     /// The rate of optimizer step `step`, counted from 0. The rise ends with step `warmup_steps`, so that no step is
     /// wasted on a rate of 0.
-    pub(crate) fn rate_at(&self, step: usize) -> LearningRate {
+    pub fn rate_at(&self, step: usize) -> LearningRate {
         if step < self.warmup_steps {
             return self.highest * (step + 1) as f64 / (self.warmup_steps + 1) as f64;
         }
@@ -62,13 +86,7 @@ mod tests {
     use super::*;
 
     fn schedule(kind: LearningRateType) -> WarmupDecay {
-        WarmupDecay {
-            kind,
-            highest: 1e-3,
-            warmup_steps: 4,
-            total_steps: 104,
-            step: 0,
-        }
+        WarmupDecay::new(kind, 1e-3, 4, 104)
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod window;
 
 pub use batch::TokenBatch;
 pub use early_stopping::EvaluatedStep;
+pub use learning_rate::WarmupDecay;
 pub use model::{QatModel, StepOutput, StepState};
 pub use reporter::{EvaluationLine, StepLine};
 pub use samples::SampleLine;
@@ -28,7 +29,6 @@ pub(crate) use checkpoint::{
 };
 pub(crate) use cold_start::ColdStart;
 pub(crate) use early_stopping::EarlyStopping;
-pub(crate) use learning_rate::WarmupDecay;
 pub(crate) use loss_scale::LossScale;
 pub(crate) use metrics::{Quantity, TokenMetric};
 pub(crate) use model::Teacher;

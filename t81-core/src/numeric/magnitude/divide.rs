@@ -1,8 +1,10 @@
-//! Long division: algorithm D of Knuth, The Art of Computer Programming, volume 2, section 4.3.1.
+//! Quotients and remainders; long division is algorithm D of Knuth, The Art of Computer Programming, volume 2, section
+//! 4.3.1, the base case of the recursion in [`recursive_division`](super::recursive_division).
 
 use std::cmp::Ordering;
 
 use super::divisor::{Divisor, Radix};
+use super::recursive_division::divide_scaled;
 use super::{add_assign, compare, multiply_small, normalize};
 
 /// Quotient and remainder of two numbers without leading zeros; the divisor is not zero.
@@ -32,7 +34,8 @@ pub(in crate::numeric) fn div_rem<const BASE: u64>(
     multiply_small::<BASE>(&mut remainder, scale, 0);
     remainder.resize(dividend.len() + 1, 0);
 
-    let mut quotient = divide_scaled::<BASE>(&mut remainder, &scaled_divisor);
+    let mut quotient = vec![0; remainder.len() - divisor.len()];
+    divide_scaled::<BASE>(&mut remainder, &scaled_divisor, &mut quotient);
     normalize(&mut quotient);
     normalize(&mut remainder);
     divide_small::<BASE>(&mut remainder, scale);
@@ -51,12 +54,18 @@ fn divide_small<const BASE: u64>(digits: &mut [u64], divisor: u64) -> u64 {
     remainder
 }
 
-/// Leaves the remainder in `dividend`, whose leading digits are below the divisor, and gives the quotient.
-fn divide_scaled<const BASE: u64>(dividend: &mut [u64], divisor: &[u64]) -> Vec<u64> {
+/// Long division by a divisor of two digits or more whose leading one is at least half the base.
+///
+/// The dividend has the digits of the divisor and the quotient together, the leading ones below the divisor; it becomes
+/// the remainder.
+pub(super) fn divide_schoolbook<const BASE: u64>(
+    dividend: &mut [u64],
+    divisor: &[u64],
+    quotient: &mut [u64],
+) {
     let length = divisor.len();
     let (first, second) = (divisor[length - 1], divisor[length - 2]);
     let leading = Divisor::new(first);
-    let mut quotient = vec![0; dividend.len() - length];
     for (index, quotient) in quotient.iter_mut().enumerate().rev() {
         let window = &mut dividend[index..=index + length];
         let head = u128::from(window[length]) * u128::from(BASE) + u128::from(window[length - 1]);
@@ -81,7 +90,6 @@ fn divide_scaled<const BASE: u64>(dividend: &mut [u64], divisor: &[u64]) -> Vec<
         }
         *quotient = estimate;
     }
-    quotient
 }
 
 /// Subtracts `factor * subtrahend`; true when a borrow leaves the digits, which are one more than the subtrahend's.

@@ -10,6 +10,7 @@ mod divide;
 mod divisor;
 mod gcd;
 mod multiply;
+mod recursive_division;
 mod shift;
 
 pub(super) use add::{add, add_assign, compare, subtract, subtract_assign};

@@ -17,7 +17,7 @@ pub(in crate::numeric) fn multiply<const BASE: u64>(left: &[u64], right: &[u64])
 }
 
 /// Writes the product of two factors into as many digits as they have together.
-fn multiply_into<const BASE: u64>(left: &[u64], right: &[u64], product: &mut [u64]) {
+pub(super) fn multiply_into<const BASE: u64>(left: &[u64], right: &[u64], product: &mut [u64]) {
     let (long, short) = if left.len() >= right.len() {
         (left, right)
     } else {
