@@ -179,7 +179,7 @@ impl KeyValues {
             let (from, to) = (seen.start - begin, seen.end - begin);
             scratch
                 .totals
-                .push(softmax_numerators(&mut scores[from..to]));
+                .push(softmax_numerators(&mut scores[from..to]).sum);
             scores[..from].fill(0.0);
             scores[to..].fill(0.0);
             scratch.weights.extend_from_slice(scores);

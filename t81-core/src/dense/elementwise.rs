@@ -10,12 +10,26 @@ vectorized! {
     /// `output = input / sqrt(mean(input^2) + epsilon) * gain`. All three have one length.
     pub fn rms_norm(input: &[f32], gain: &[f32], epsilon: f32, output: &mut [f32]) = rms_norm_loop;
 
-    /// `gate = gate / (1 + exp(-gate)) * up`, element by element: the gated half of
-    /// [SwiGLU](https://arxiv.org/abs/2002.05202). Both have one length.
-    pub fn silu_gate(gate: &mut [f32], up: &[f32]) = silu_gate_loop;
+    /// `output = gate / (1 + exp(-gate)) * up`, element by element: the gated half of
+    /// [SwiGLU](https://arxiv.org/abs/2002.05202). All three have one length.
+    pub fn silu_gate(gate: &[f32], up: &[f32], output: &mut [f32]) = silu_gate_loop;
 
-    /// Turns scores into `exp(score - highest)` and gives their sum; of a NaN among them all become NaN.
-    pub(super) fn softmax_numerators(scores: &mut [f32]) -> f32 = softmax_loop;
+    /// Turns scores into `exp(score - highest)` and gives the sum of these, which is NaN if a score is.
+    pub(super) fn softmax_numerators(scores: &mut [f32]) -> Softmax = softmax_loop;
+}
+
+/// What a softmax divides by, and what was taken off the scores.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Softmax {
+    pub(super) highest: f32,
+    pub(super) sum: f32,
+}
+
+/// `ln(sum(exp(score)))`, from which a score is as far as its log-probability; NaN if a score is. The scores are used up.
+#[must_use]
+pub fn log_sum_exp(scores: &mut [f32]) -> f64 {
+    let softmax = softmax_numerators(scores);
+    f64::from(softmax.highest) + f64::from(softmax.sum).ln()
 }
 
 /// The sum of what `$term` makes of each element, in lanes that fold pairwise.
@@ -57,14 +71,14 @@ fn rms_norm_loop(input: &[f32], gain: &[f32], epsilon: f32, output: &mut [f32]) 
 }
 
 #[inline(always)]
-fn silu_gate_loop(gate: &mut [f32], up: &[f32]) {
-    for (gate, up) in gate.iter_mut().zip(up) {
-        *gate = *gate / (1.0 + exp(-*gate)) * up;
+fn silu_gate_loop(gate: &[f32], up: &[f32], output: &mut [f32]) {
+    for ((output, gate), up) in output.iter_mut().zip(gate).zip(up) {
+        *output = gate / (1.0 + exp(-gate)) * up;
     }
 }
 
 #[inline(always)]
-fn softmax_loop(scores: &mut [f32]) -> f32 {
+fn softmax_loop(scores: &mut [f32]) -> Softmax {
     let mut highest = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = scores.as_chunks::<LANES>();
     for chunk in chunks {
@@ -79,7 +93,8 @@ fn softmax_loop(scores: &mut [f32]) -> f32 {
     for score in scores.iter_mut() {
         *score = exp(*score - highest);
     }
-    lane_sum!(scores, score => score)
+    let sum = lane_sum!(scores, score => score);
+    Softmax { highest, sum }
 }
 
 /// `e^x` to a few units in the last place, without a branch: a power of two times a polynomial of the rest (the one of
@@ -130,12 +145,18 @@ mod tests {
     #[test]
     fn a_softmax_sums_its_numerators() {
         let mut scores: Vec<f32> = (0..37).map(|index| index as f32 * 0.5).collect();
-        let sum = softmax_numerators(&mut scores);
+        let sum = softmax_numerators(&mut scores).sum;
         assert_eq!((scores[36], scores.len()), (1.0, 37));
         assert!((scores[35] - (-0.5_f32).exp()).abs() < 1e-6);
         assert!((sum - scores.iter().sum::<f32>()).abs() < 1e-5);
         let mut scores = [1.0, f32::NAN];
-        assert!(softmax_numerators(&mut scores).is_nan());
+        assert!(softmax_numerators(&mut scores).sum.is_nan());
+        let mut scores = [0.5, 2.0, -1.0];
+        let expected = scores
+            .iter()
+            .map(|&score| f64::from(score).exp())
+            .sum::<f64>();
+        assert!((log_sum_exp(&mut scores) - expected.ln()).abs() < 1e-6);
     }
 
     #[test]
@@ -147,9 +168,9 @@ mod tests {
         for (found, expected) in output.iter().zip([3.0 / root, -8.0 / root, 0.0]) {
             assert!((found - expected).abs() < 1e-6);
         }
-        let mut gate = [1.0, -100.0, f32::NEG_INFINITY, f32::NAN];
-        silu_gate(&mut gate, &[2.0; 4]);
-        assert!((gate[0] - 2.0 / (1.0 + (-1.0_f32).exp())).abs() < 1e-6);
-        assert!(gate[1].abs() < 1e-30 && gate[3].is_nan());
+        let mut output = [0.0; 3];
+        silu_gate(&[1.0, -100.0, f32::NAN], &[2.0; 3], &mut output);
+        assert!((output[0] - 2.0 / (1.0 + (-1.0_f32).exp())).abs() < 1e-6);
+        assert!(output[1].abs() < 1e-30 && output[2].is_nan());
     }
 }

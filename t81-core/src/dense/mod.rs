@@ -17,5 +17,5 @@ mod product;
 
 pub use attention::{AttentionScratch, KeyValues};
 pub use element::FloatFormat;
-pub use elementwise::{rms_norm, silu_gate};
+pub use elementwise::{log_sum_exp, rms_norm, silu_gate};
 pub use matrix::DenseMatrix;
