@@ -80,6 +80,9 @@ fn model(config: &LlamaConfig, device: &Device) -> Llama {
                     .collect(),
                 _ => values.map(|(_, value)| value * 8.0).collect(),
             };
+            // A bf16, so that int8 activations round no float weight.
+            let short = |value: f32| f32::from_bits(value.to_bits() & 0xffff_0000);
+            let values: Vec<f32> = values.into_iter().map(short).collect();
             weights.insert(name, (shape, values));
             Ok::<_, String>(())
         })
@@ -125,7 +128,7 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
 
 #[test]
 fn logits_are_those_of_the_decoder() {
-    let device = Device::default();
+    let device = Device::flex();
     device.seed(11);
     for (name, config) in configurations() {
         let float = model(&config, &device);
@@ -144,20 +147,32 @@ fn logits_are_those_of_the_decoder() {
 
 #[test]
 fn int8_activations_give_the_logits_of_the_packed_decoder() {
-    let device = Device::default();
+    let device = Device::flex();
     device.seed(12);
     for (name, config) in configurations() {
         let model = packed(model(&config, &device), INT8);
         let inference = LlamaInference::from_model(&config, &model);
-        // The integers are the same but where a rounding of the floats before them decides; the head is an f16.
-        let difference = difference(&inference.forward(&ids()), &logits(&model, &device));
-        assert!(difference < 0.02, "{name}: {difference}");
+        let (found, expected) = (inference.forward(&ids()), logits(&model, &device));
+        let mut differences: Vec<f32> = found
+            .chunks_exact(VOCABULARY)
+            .zip(expected.chunks_exact(VOCABULARY))
+            .map(|(found, expected)| difference(found, expected))
+            .take(20)
+            .collect();
+        differences.sort_by(f32::total_cmp);
+        // The integers are the same but where the last bit of a float decides a rounding, which then spreads to the tokens
+        // after it.
+        let (median, largest) = (differences[10], differences[19]);
+        assert!(
+            median < 1e-4 && largest < 0.06,
+            "{name}: {median}, {largest}"
+        );
     }
 }
 
 #[test]
 fn a_cache_changes_nothing() {
-    let device = Device::default();
+    let device = Device::flex();
     device.seed(13);
     for (name, config) in configurations() {
         let model = packed(model(&config, &device), FLOAT32);
@@ -187,7 +202,7 @@ fn a_cache_changes_nothing() {
 
 #[test]
 fn threads_change_no_bit() {
-    let device = Device::default();
+    let device = Device::flex();
     device.seed(14);
     let config = LlamaConfig::new(2000, 512, 640, 2, 4).with_num_key_value_heads(Some(2));
     let inference = LlamaInference::from_model(&config, &packed(config.init(&device), INT8));
@@ -206,7 +221,7 @@ fn threads_change_no_bit() {
 
 #[test]
 fn likelihoods_are_those_of_the_logits() {
-    let device = Device::default();
+    let device = Device::flex();
     device.seed(15);
     let (_, config) = configurations().swap_remove(1);
     let inference = LlamaInference::from_model(&config, &model(&config, &device));
@@ -225,7 +240,7 @@ fn likelihoods_are_those_of_the_logits() {
 
 #[test]
 fn a_cache_refuses_what_does_not_fit_and_stays_as_it_was() {
-    let device = Device::default();
+    let device = Device::flex();
     let config = LlamaConfig::new(VOCABULARY, 32, 48, 2, 4);
     let inference = LlamaInference::from_model(&config, &config.init(&device));
     let mut cache = LlamaCache::new(LENGTH);
