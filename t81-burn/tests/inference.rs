@@ -73,12 +73,13 @@ fn model(config: &LlamaConfig, device: &Device) -> Llama {
     fresh
         .visit_weights(|weight| {
             let (name, shape) = (weight.spec.name.clone(), weight.spec.shape.clone());
-            let values = weight.into_hugging_face_order().into_iter().enumerate();
+            let values = weight.into_hugging_face_order().into_iter();
             let values: Vec<f32> = match shape.len() {
                 1 => values
+                    .enumerate()
                     .map(|(index, value)| value + (index as f32).sin() * 0.2)
                     .collect(),
-                _ => values.map(|(_, value)| value * 8.0).collect(),
+                _ => values.map(|value| value * 8.0).collect(),
             };
             // A bf16, so that int8 activations round no float weight.
             let short = |value: f32| f32::from_bits(value.to_bits() & 0xffff_0000);

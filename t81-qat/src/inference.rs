@@ -47,7 +47,7 @@ impl InferenceModel {
     /// An empty sequence of at most `context_length` tokens.
     pub(crate) fn sequence(&self, context_length: usize) -> Sequence<'_> {
         match self {
-            Self::Llama(model) => Sequence::Llama(model, LlamaCache::new(context_length)),
+            Self::Llama(model) => Sequence::Llama(model, Box::new(LlamaCache::new(context_length))),
             Self::Decoder(decoder, device) => Sequence::of_decoder(decoder, device, context_length),
         }
     }
@@ -56,7 +56,7 @@ impl InferenceModel {
 /// Tokens that a model has seen.
 pub(crate) enum Sequence<'a> {
     /// By a model without tensors.
-    Llama(&'a LlamaInference, LlamaCache),
+    Llama(&'a LlamaInference, Box<LlamaCache>),
     /// By one of Burn on a device.
     Decoder(&'a Decoder, &'a Device, DecoderCache),
 }

@@ -229,8 +229,8 @@ impl LlamaInference {
         let attended = &mut buffers.attended[..rows * queries];
         if rows == 1 {
             let one = |(index, (output, scratch)): (usize, (&mut [f32], &mut AttentionScratch))| {
-                let head = &heads[index];
-                layer.attend(sizes, index, head, start, projected, scratch, output);
+                let head = (index, &heads[index]);
+                layer.attend(sizes, head, start, projected, scratch, output);
             };
             // Below some thousand products a thread is not worth waking.
             let products = 2 * queries * (start + 1);
@@ -257,8 +257,8 @@ impl LlamaInference {
                     let start = start + block * ATTENTION_ROWS;
                     let rows = attended.len() / queries;
                     for (index, head) in heads.iter().enumerate() {
-                        let columns = sized(columns, rows * group);
-                        layer.attend(sizes, index, head, start, projected, scratch, columns);
+                        let (head, columns) = ((index, head), sized(columns, rows * group));
+                        layer.attend(sizes, head, start, projected, scratch, columns);
                         for (attended, columns) in attended
                             .chunks_exact_mut(queries)
                             .zip(columns.chunks_exact(group))

@@ -219,8 +219,7 @@ impl Layer {
     pub(super) fn attend(
         &self,
         sizes: &Sizes,
-        index: usize,
-        head: &KeyValues,
+        (index, head): (usize, &KeyValues),
         start: usize,
         projected: &[f32],
         scratch: &mut AttentionScratch,

@@ -16,11 +16,14 @@ pub enum InferenceWeight<'a> {
     Floats(FloatRows<'a>),
 }
 
+/// Writes the row of an index.
+type ReadRow<'a> = dyn Fn(usize, &mut [f32]) + Sync + 'a;
+
 /// Floats that are read row by row, so that no copy of a large matrix is needed.
 pub struct FloatRows<'a> {
     shape: Vec<usize>,
     format: FloatFormat,
-    read: Box<dyn Fn(usize, &mut [f32]) + Sync + 'a>,
+    read: Box<ReadRow<'a>>,
 }
 
 impl std::fmt::Debug for FloatRows<'_> {
