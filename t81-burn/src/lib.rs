@@ -37,6 +37,7 @@
 //!   optimizer step and saved with Burn's checkpoints.
 //! - [`ternary_quantize`], [`TernaryOps`]: the operation itself, with its straight-through gradient.
 //! - [`Ternary::pack`]: inference with two bits a weight, on the packed kernels of `t81_core`.
+//! - [`inference`]: the LLaMA family on a CPU, without tensors: text token after token from packed weights.
 //! - [`models`]: decoder-only language models whose parameters carry the names of their Hugging Face checkpoints.
 //!
 //! # Feature flags
@@ -55,6 +56,7 @@ mod schedules;
 mod selection;
 mod softmax;
 
+pub mod inference;
 pub mod models;
 
 pub use linear::{TernaryLinear, TernaryLinearConfig};

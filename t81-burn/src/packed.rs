@@ -168,6 +168,11 @@ impl PackedWeight {
     pub fn matrix(&self) -> &InterleavedMatrix {
         &self.matrix
     }
+
+    /// How activations enter the products.
+    pub fn precision(&self) -> ActivationPrecision {
+        self.precision
+    }
 }
 
 impl Reparameterization for PackedWeight {

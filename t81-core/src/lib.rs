@@ -29,6 +29,7 @@
 //! Feature `numeric`, on by default: the module `numeric`, exact integers over balanced ternary digits.
 
 mod codec;
+pub mod dense;
 mod fetch;
 mod kernels;
 mod matrix;

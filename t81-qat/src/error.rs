@@ -73,6 +73,15 @@ pub enum QatError {
         /// Which weight, and why.
         source: t81_burn::models::LoadWeightsError,
     },
+    /// A model that only Burn's decoders compute.
+    #[error(
+        "{} holds no model of the LLaMA family; open it with from_pretrained_t81_packed",
+        directory.display()
+    )]
+    NotLlama {
+        /// The t81 directory.
+        directory: PathBuf,
+    },
     /// The model's configuration describes no model.
     #[error("{} describes a model that cannot be built", path.display())]
     Configuration {

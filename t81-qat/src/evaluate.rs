@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use t81_burn::models::Decoder;
-use t81_datasets::{evaluation_windows, load_tokenizer, read_text, tokenize_text};
+use t81_datasets::{
+    evaluation_windows, load_tokenizer, read_text, scored_positions, tokenize_text,
+};
 use t81_hub::T81Directory;
 
 use crate::architecture::{check_block_size, decoder_config};
@@ -13,8 +14,8 @@ use crate::cli::EvaluateArguments;
 use crate::command::Run;
 use crate::device::workers;
 use crate::error::QatError;
-use crate::evaluation::evaluate_windows;
-use crate::load::load_for_inference;
+use crate::evaluation::{Evaluation, evaluate_windows};
+use crate::inference::InferenceModel;
 use crate::training::QatModel;
 
 /// Tokens a window of llama-perplexity.
@@ -28,7 +29,8 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<Run, QatError> {
         .unwrap_or(LLAMA_CPP_CONTEXT.min(config.context_length()));
     check_block_size(block_size, &config)?;
     let device = Device::flex();
-    let decoder = load_for_inference(&directory, arguments.activations.into(), &device)?;
+    let precision = arguments.activations.into();
+    let model = InferenceModel::open(&directory, &config, precision, &device)?;
     let tokenizer = load_tokenizer(directory.directory())?;
     let mut tokens = tokenize_text(&tokenizer, &read_text(&arguments.text)?)?;
     let first_token = beginning_of_sequence(directory.directory())?;
@@ -51,11 +53,9 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<Run, QatError> {
         fs::write(path, ids.join(" ") + "\n").map_err(QatError::file("write", path))?;
     }
     if let Some(path) = &arguments.logits_out {
-        write_logits(path, &decoder, &windows[0], &device)?;
+        write_logits(path, &model, &windows[0])?;
     }
-    let workers = workers(std::slice::from_ref(&device), windows.len(), &decoder);
-    let model = QatModel::new(decoder, 0.0);
-    let evaluation = evaluate_windows(&model, &windows, &workers)?;
+    let evaluation = perplexity(model, &windows)?;
     println!(
         "perplexity {:.4}  loss {:.6}  windows {}  scored tokens {}",
         evaluation.perplexity(),
@@ -76,16 +76,41 @@ fn beginning_of_sequence(directory: &Path) -> Result<Option<u32>, QatError> {
     Ok(name.and_then(|name| tokenizer.token_id(name)))
 }
 
-fn write_logits(
-    path: &Path,
-    decoder: &Decoder,
-    window: &[u32],
-    device: &Device,
-) -> Result<(), QatError> {
-    let ids: Vec<i32> = window.iter().map(|&id| id as i32).collect();
-    let shape = [1, ids.len()];
-    let tokens = Tensor::from_data(TensorData::new(ids, shape), device);
-    let logits = decoder.forward(tokens).into_data();
-    let bytes: Vec<u8> = logits.iter::<f32>().flat_map(f32::to_le_bytes).collect();
+/// Cross-entropy by the rule of llama-perplexity.
+fn perplexity(model: InferenceModel, windows: &[Vec<u32>]) -> Result<Evaluation, QatError> {
+    let model = match model {
+        InferenceModel::Llama(model) => model,
+        InferenceModel::Decoder(decoder, device) => {
+            let workers = workers(std::slice::from_ref(&device), windows.len(), &decoder);
+            return evaluate_windows(&QatModel::new(decoder, 0.0), windows, &workers);
+        }
+    };
+    let mut evaluation = Evaluation {
+        loss: 0.0,
+        tokens: 0,
+    };
+    for window in windows {
+        // Nothing predicts the first token.
+        let scored = scored_positions(window.len());
+        let scored = scored.start.max(1)..scored.end;
+        evaluation.tokens += scored.len();
+        let losses = model.negative_log_likelihoods(window, scored);
+        evaluation.loss += losses.iter().sum::<f64>();
+    }
+    evaluation.loss /= evaluation.tokens as f64;
+    Ok(evaluation)
+}
+
+fn write_logits(path: &Path, model: &InferenceModel, window: &[u32]) -> Result<(), QatError> {
+    let logits: Vec<f32> = match model {
+        InferenceModel::Llama(model) => model.forward(window),
+        InferenceModel::Decoder(decoder, device) => {
+            let ids: Vec<i32> = window.iter().map(|&id| id as i32).collect();
+            let shape = [1, ids.len()];
+            let tokens = Tensor::from_data(TensorData::new(ids, shape), device);
+            decoder.forward(tokens).into_data().iter::<f32>().collect()
+        }
+    };
+    let bytes: Vec<u8> = logits.into_iter().flat_map(f32::to_le_bytes).collect();
     fs::write(path, bytes).map_err(QatError::file("write", path))
 }

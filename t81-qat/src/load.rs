@@ -4,12 +4,14 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use t81_burn::PackedWeights;
-use t81_burn::models::Decoder;
+use t81_burn::inference::LlamaInference;
+use t81_burn::models::{Decoder, DecoderConfig};
 use t81_core::{ActivationPrecision, Layout};
 use t81_hub::{HubError, T81Directory, T81Tensor};
 
 use crate::architecture::decoder_config;
 use crate::error::QatError;
+use crate::inference::load_llama;
 
 /// Opens a t81 directory, or the output directory of a run, as a Burn model on `device`. Its weights are the exact ternary
 /// values (`scale * code`) as floats, so it computes what the exported file says.
@@ -64,6 +66,37 @@ pub fn from_pretrained_t81_packed(
     load_packed(&T81Directory::open(directory)?, precision, device)
 }
 
+/// Opens a t81 directory, or the output directory of a run, of the LLaMA family for inference on a CPU: the quickest way to
+/// text, and the one with the least memory. `precision` says how activations enter the products with ternary weights.
+///
+/// ```no_run
+/// use t81_burn::inference::LlamaCache;
+/// use t81_core::ActivationPrecision;
+///
+/// let model = t81_qat::from_pretrained_t81_inference("ternary-stories", ActivationPrecision::Int8)?;
+/// let mut cache = LlamaCache::new(256);
+/// // [vocabulary]: logits of the token after these, then of the token after one more.
+/// let logits = model.forward_cached(&[0, 17, 42], &mut cache)?;
+/// let best = (0..logits.len()).max_by(|&left, &right| logits[left].total_cmp(&logits[right]));
+/// let logits = model.forward_cached(&[best.unwrap_or(0) as u32], &mut cache)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// As [`from_pretrained_t81`], and [`QatError::NotLlama`] for GPT-2.
+pub fn from_pretrained_t81_inference(
+    directory: impl AsRef<Path>,
+    precision: ActivationPrecision,
+) -> Result<LlamaInference, QatError> {
+    let directory = T81Directory::open(directory)?;
+    match decoder_config(directory.config(), directory.directory())? {
+        DecoderConfig::Llama(config) => load_llama(&directory, &config, precision),
+        DecoderConfig::Gpt2(_) => Err(QatError::NotLlama {
+            directory: directory.directory().to_path_buf(),
+        }),
+    }
+}
+
 /// The decoder with the ternary weights of `directory` as they are there.
 pub(crate) fn load_packed(
     directory: &T81Directory,
@@ -78,18 +111,6 @@ pub(crate) fn load_packed(
         }
     }
     Ok(decoder.attach_packed(packed))
-}
-
-/// The packed decoder for a CPU; on a GPU, which has no packed kernels, that with floats.
-pub(crate) fn load_for_inference(
-    directory: &T81Directory,
-    precision: ActivationPrecision,
-    device: &Device,
-) -> Result<Decoder, QatError> {
-    match *device == Device::flex() {
-        true => load_packed(directory, precision, device),
-        false => load_decoder(directory, device),
-    }
 }
 
 /// Shape and values of a weight as its float checkpoint stores them.

@@ -22,4 +22,5 @@ pub use cache::{CacheError, DecoderCache};
 pub use config_error::DecoderConfigError;
 pub use decoder::{Decoder, DecoderConfig};
 pub use loss::{TokenLoss, cross_entropy};
+pub(crate) use weights::transposed;
 pub use weights::{LoadWeightsError, Weight, WeightLayout, WeightSpec};

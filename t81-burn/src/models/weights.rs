@@ -105,7 +105,7 @@ pub enum LoadWeightsError {
 }
 
 /// Row-major `[rows, columns]` to row-major `[columns, rows]`, block by block so that both sides stay in the cache.
-pub(super) fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+pub(crate) fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let mut output = vec![0.0; values.len()];
     for top in (0..rows).step_by(TRANSPOSED_BLOCK) {
         for left in (0..columns).step_by(TRANSPOSED_BLOCK) {

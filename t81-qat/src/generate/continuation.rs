@@ -1,13 +1,13 @@
-//! Token after token, by a decoder with a cache.
+//! Token after token.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use t81_burn::models::{CacheError, Decoder, DecoderCache};
+use t81_burn::models::CacheError;
 
 use super::sampler::Sampler;
 use crate::error::QatError;
+use crate::inference::Sequence;
 
 /// Tokens of a prompt that are computed at once.
 const PROMPT_CHUNK: usize = 512;
@@ -37,17 +37,15 @@ pub(crate) struct Continuation {
 }
 
 impl Continuation {
-    /// Continues `prompt` by `decoder` on `device`, giving each token to `receive` as soon as it is known, until a limit or
+    /// Continues `prompt` in an empty `sequence`, giving each token to `receive` as soon as it is known, until a limit or
     /// until `receive` breaks. A token that ends the text is not given.
     pub(crate) fn generate(
-        decoder: &Decoder,
-        device: &Device,
+        mut sequence: Sequence<'_>,
         prompt: &[u32],
         limits: Limits<'_>,
         sampler: &mut Sampler,
         mut receive: impl FnMut(u32) -> Result<ControlFlow<()>, QatError>,
     ) -> Result<Self, QatError> {
-        let mut cache = DecoderCache::new(limits.context_length);
         if prompt.len() > limits.context_length {
             // Before anything is computed.
             return Err(QatError::Prompt(CacheError::ContextOverflow {
@@ -59,7 +57,7 @@ impl Continuation {
         let started = Instant::now();
         let mut logits = None;
         for chunk in prompt.chunks(PROMPT_CHUNK) {
-            logits = Some(advance(decoder, device, chunk, &mut cache)?);
+            logits = Some(sequence.advance(chunk).map_err(QatError::Prompt)?);
         }
         let mut logits = logits.ok_or(QatError::EmptyPrompt)?;
         let mut done = Self {
@@ -85,29 +83,13 @@ impl Continuation {
             if done.tokens == limits.max_new_tokens {
                 break;
             }
-            if cache.len() == limits.context_length {
+            if sequence.len() == limits.context_length {
                 done.context_is_full = true;
                 break;
             }
-            logits = advance(decoder, device, &[token], &mut cache)?;
+            logits = sequence.advance(&[token]).map_err(QatError::Prompt)?;
         }
         done.time = started.elapsed();
         Ok(done)
     }
-}
-
-/// The logits after `tokens`, which follow those of the cache.
-fn advance(
-    decoder: &Decoder,
-    device: &Device,
-    tokens: &[u32],
-    cache: &mut DecoderCache,
-) -> Result<Vec<f32>, QatError> {
-    let ids: Vec<i32> = tokens.iter().map(|&id| id as i32).collect();
-    let shape = [1, ids.len()];
-    let tokens = Tensor::<2, Int>::from_data(TensorData::new(ids, shape), device);
-    let logits = decoder
-        .forward_cached(tokens, cache)
-        .map_err(QatError::Prompt)?;
-    Ok(logits.into_data().iter::<f32>().collect())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use t81_burn::models::{Decoder, DecoderConfig};
+use t81_burn::models::DecoderConfig;
 use t81_core::ActivationPrecision;
 use t81_datasets::load_tokenizer;
 use t81_hub::T81Directory;
@@ -12,14 +12,14 @@ use tokenizers::Tokenizer;
 use super::prompt::TextBounds;
 use crate::architecture::decoder_config;
 use crate::error::QatError;
-use crate::load::load_for_inference;
+use crate::inference::InferenceModel;
 use crate::source::Source;
 
 /// The metadata of a t81 directory.
 const T81_METADATA: &str = "t81_metadata.json";
 
 pub(crate) struct GenerationModel {
-    pub(crate) decoder: Decoder,
+    pub(crate) model: InferenceModel,
     pub(crate) config: DecoderConfig,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) bounds: TextBounds,
@@ -57,7 +57,7 @@ impl GenerationModel {
             });
         }
         Ok(Self {
-            decoder: load_for_inference(&directory, precision, device)?,
+            model: InferenceModel::open(&directory, &config, precision, device)?,
             bounds: TextBounds::read(directory.directory(), directory.config())?,
             config,
             tokenizer,
@@ -72,7 +72,7 @@ impl GenerationModel {
             });
         }
         Ok(Self {
-            decoder: source.decoder(device)?,
+            model: InferenceModel::Decoder(source.decoder(device)?, device.clone()),
             bounds: source.text_bounds()?,
             config: source.config,
             tokenizer: source.tokenizer,

@@ -44,8 +44,7 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<Run, QatError> {
     let mut text = TextStream::new(&model.tokenizer, &prompt);
     let mut listens = !say(&mut output, &arguments.prompt)?.is_break();
     let done = Continuation::generate(
-        &model.decoder,
-        &device,
+        model.model.sequence(limits.context_length),
         &prompt,
         limits,
         &mut sampler,

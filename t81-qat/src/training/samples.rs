@@ -11,6 +11,7 @@ use crate::error::QatError;
 use crate::generate::{
     Continuation, Limits, Sampler, Sampling, TextBounds, TextStream, encode_prompt,
 };
+use crate::inference::Sequence;
 use crate::source::Source;
 
 /// A continuation of a prompt during training.
@@ -82,7 +83,8 @@ impl SamplePrompts {
             let mut sampler = Sampler::new(Sampling::GREEDY);
             let mut stream = TextStream::new(&self.tokenizer, prompt);
             let mut sample = String::new();
-            Continuation::generate(decoder, device, prompt, limits, &mut sampler, |token| {
+            let sequence = Sequence::of_decoder(decoder, device, self.context_length);
+            Continuation::generate(sequence, prompt, limits, &mut sampler, |token| {
                 sample.push_str(&stream.push(token)?);
                 Ok(ControlFlow::Continue(()))
             })?;

@@ -23,3 +23,4 @@ pub use config::{LlamaConfig, RopeScaling};
 pub use layer::{LlamaLayer, LlamaMlp};
 pub use model::{Llama, hugging_face_name};
 pub use rotary::RotaryTables;
+pub(crate) use rotary::inverse_frequencies;

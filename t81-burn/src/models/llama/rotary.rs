@@ -62,7 +62,7 @@ pub(super) fn rotate(states: Tensor<4>, cosines: &Tensor<2>, sines: &Tensor<2>) 
 }
 
 /// Radians a position of each pair of features: `theta^(-2i / head_dim)`, then scaled.
-pub(super) fn inverse_frequencies(
+pub(crate) fn inverse_frequencies(
     head_dim: usize,
     theta: f64,
     scaling: Option<RopeScaling>,
