@@ -180,11 +180,7 @@ impl Session<'_> {
     }
 
     fn autodiff_devices(&self) -> Vec<Device> {
-        let devices = self.devices.iter().cloned().map(Device::autodiff);
-        match self.arguments.gradient_checkpointing {
-            true => devices.map(Device::gradient_checkpointing).collect(),
-            false => devices.collect(),
-        }
+        self.devices.iter().cloned().map(Device::autodiff).collect()
     }
 
     /// Perplexities before the first update; from the file when the run is resumed.
@@ -267,6 +263,7 @@ impl Session<'_> {
             start.step,
             settings.total_steps,
             dashboard.is_none(),
+            !self.report.ternary.is_empty(),
         )?;
         let step_blocks =
             settings.per_device_train_batch_size * settings.gradient_accumulation_steps;

@@ -184,9 +184,6 @@ pub struct TrainArguments {
         default_value = "auto"
     )]
     pub torch_dtype: ComputeType,
-    /// Keep fewer activations for the backward pass and compute the cheap ones again: less memory, more time.
-    #[arg(long, help_heading = "Training")]
-    pub gradient_checkpointing: bool,
     /// Optimizer steps between two progress lines.
     #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 10, value_parser = positive)]
     pub logging_steps: usize,

@@ -68,6 +68,8 @@ pub(crate) struct Reporter {
     file: File,
     total_steps: usize,
     speaks: bool,
+    /// Whether the run has ternary weights to speak of.
+    is_ternary: bool,
     evaluations: Vec<EvaluationLine>,
 }
 
@@ -78,6 +80,7 @@ impl Reporter {
         step: usize,
         total_steps: usize,
         speaks: bool,
+        is_ternary: bool,
     ) -> Result<Self, QatError> {
         let (kept, evaluations) = kept_lines(path, step)?;
         let temporary = path.with_extension("jsonl.partial");
@@ -92,6 +95,7 @@ impl Reporter {
             file,
             total_steps,
             speaks,
+            is_ternary,
             evaluations,
         })
     }
@@ -100,16 +104,22 @@ impl Reporter {
         let perplexity = line.loss.exp();
         if self.speaks {
             let width = self.total_steps.to_string().len();
+            let ternary = match self.is_ternary {
+                true => format!(
+                    "  threshold {:.2}  lambda {:.2}  sparsity {:.1} %",
+                    line.threshold,
+                    line.blend,
+                    100.0 * line.sparsity
+                ),
+                false => String::new(),
+            };
             println!(
-                "step {:>width$}/{}  loss {:.4}  perplexity {}  lr {:.2e}  threshold {:.2}  lambda {:.2}  sparsity {:.1} %  {} tokens/s  {} left",
+                "step {:>width$}/{}  loss {:.4}  perplexity {}  lr {:.2e}{ternary}  {} tokens/s  {} left",
                 line.step,
                 self.total_steps,
                 line.loss,
                 short(perplexity),
                 line.learning_rate,
-                line.threshold,
-                line.blend,
-                100.0 * line.sparsity,
                 short(line.tokens_per_second),
                 duration(line.seconds_left),
             );
@@ -125,8 +135,12 @@ impl Reporter {
         let perplexity = line.eval_loss.exp();
         if self.speaks {
             let width = self.total_steps.to_string().len();
+            let weights = match self.is_ternary {
+                true => ", exact ternary weights",
+                false => "",
+            };
             println!(
-                "eval {:>width$}/{}  loss {:.4}  perplexity {}  on {} tokens, exact ternary weights",
+                "eval {:>width$}/{}  loss {:.4}  perplexity {}  on {} tokens{weights}",
                 line.step,
                 self.total_steps,
                 line.eval_loss,
@@ -243,7 +257,7 @@ mod tests {
     fn a_resumed_run_drops_what_lies_beyond_its_checkpoint() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("metrics.jsonl");
-        let mut reporter = Reporter::open(&path, 0, 30, false).unwrap();
+        let mut reporter = Reporter::open(&path, 0, 30, false, true).unwrap();
         for step in [10, 20, 30] {
             reporter.evaluation(&line(step)).unwrap();
         }
@@ -255,11 +269,11 @@ mod tests {
         text.push_str("{\"step\": 2");
         std::fs::write(&path, text).unwrap();
 
-        let reporter = Reporter::open(&path, 20, 30, false).unwrap();
+        let reporter = Reporter::open(&path, 20, 30, false, true).unwrap();
         assert_eq!(reporter.evaluations(), [line(10), line(20)]);
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
 
-        let reporter = Reporter::open(&path, 0, 30, false).unwrap();
+        let reporter = Reporter::open(&path, 0, 30, false, true).unwrap();
         assert_eq!(reporter.evaluations(), []);
     }
 
