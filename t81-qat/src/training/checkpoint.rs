@@ -276,6 +276,7 @@ mod tests {
                 last: loss.map(|loss| EvaluatedStep { step, loss }),
                 ..EvaluationHistory::default()
             },
+            loss_scale: Some(4096.0),
         });
         for part in parts {
             let record = LrSchedulerRecord::new().with_scalar("step", step as u64);
