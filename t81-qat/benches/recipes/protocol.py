@@ -123,7 +123,7 @@ def compare_with_llama_cpp(arguments, summaries):
     gguf, text = arguments.runs / f"{best}.gguf", arguments.data / "eval.txt"
     export = [arguments.t81_qat.with_name("t81-gguf"), gguf, "--from-t81", output / "t81", "--quant", "Q2_0", "--overwrite"]
     run([str(part) for part in export], arguments.runs / "export.log")
-    evaluate = [arguments.t81_qat, "evaluate", output, "--text", text]
+    evaluate = [arguments.t81_qat, "evaluate", output, "--text", text, "--block-size", arguments.length]
     ours = subprocess.run([str(part) for part in evaluate], capture_output=True, text=True, check=True).stdout
     theirs = [arguments.llama_perplexity, "-m", gguf, "-f", text, "-c", arguments.length]
     theirs = subprocess.run([str(part) for part in theirs], capture_output=True, text=True, check=True)
