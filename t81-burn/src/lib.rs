@@ -48,13 +48,13 @@
 
 mod backends;
 mod linear;
+mod operations;
 mod ops;
 mod packed;
 mod reparameterization;
 mod report;
 mod schedules;
 mod selection;
-mod softmax;
 
 pub mod inference;
 pub mod models;

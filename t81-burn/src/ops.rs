@@ -12,6 +12,8 @@ use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension, get_de
 use burn::tensor::{DType, Tensor, TensorData, read_sync};
 use t81_core::{ActivationPrecision, InterleavedMatrix, Layout, Quantizer};
 
+use crate::operations::cast;
+
 /// What [`ternary_quantize`] does to a weight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TernarySettings {
@@ -115,7 +117,24 @@ pub trait TernaryOps: Backend {
         weight: FloatTensor<Self>,
         settings: TernarySettings,
     ) -> FloatTensor<Self> {
-        weaken_zeros::<Self>(gradient, weight, &settings)
+        weaken_codes::<Self>(gradient, weight, &settings)
+    }
+
+    /// The same from the ternary value itself, which tells the codes where the blend is 1: times `gain` where it is 0, and as it
+    /// is elsewhere.
+    ///
+    /// # Shapes
+    ///
+    /// - `gradient`, `ternary`: alike
+    /// - output: the same shape, of float type `dtype`
+    #[fusion(default)]
+    fn weaken_zeros(
+        gradient: FloatTensor<Self>,
+        ternary: FloatTensor<Self>,
+        gain: f32,
+        dtype: DType,
+    ) -> FloatTensor<Self> {
+        weaken::<Self>(gradient, ternary, gain, dtype)
     }
 
     /// Multiplies activations with a packed ternary weight, which has no gradient.
@@ -149,20 +168,28 @@ pub trait TernaryOps: Backend {
     }
 }
 
-/// [`TernaryOps::ternary_gradient`] by operations that every backend has. Quantizing once more costs less than keeping the codes.
-pub(crate) fn weaken_zeros<B: TernaryOps>(
+/// [`TernaryOps::ternary_gradient`] by quantizing the weight once more.
+pub(crate) fn weaken_codes<B: TernaryOps>(
     gradient: FloatTensor<B>,
     weight: FloatTensor<B>,
     settings: &TernarySettings,
 ) -> FloatTensor<B> {
-    let gradient = match gradient.dtype() == weight.dtype() {
-        true => gradient,
-        false => B::float_cast(gradient, weight.dtype().into()),
-    };
+    let dtype = weight.dtype();
     let exact = settings.of_gradient();
     let gain = exact.zero_gain;
-    let booleans = get_device_settings::<B>(&weight.device()).bool_dtype;
-    let zeros = B::float_equal_elem(B::ternary_quantize(weight, exact), 0.0.into(), booleans);
+    B::weaken_zeros(gradient, B::ternary_quantize(weight, exact), gain, dtype)
+}
+
+/// [`TernaryOps::weaken_zeros`] by operations that every backend has.
+pub(crate) fn weaken<B: Backend>(
+    gradient: FloatTensor<B>,
+    ternary: FloatTensor<B>,
+    gain: f32,
+    dtype: DType,
+) -> FloatTensor<B> {
+    let gradient = cast::<B>(gradient, dtype);
+    let booleans = get_device_settings::<B>(&ternary.device()).bool_dtype;
+    let zeros = B::float_equal_elem(ternary, 0.0.into(), booleans);
     let weakened = B::float_mul_scalar(gradient.clone(), gain.into());
     B::float_mask_where(gradient, zeros, weakened)
 }

@@ -1,8 +1,8 @@
 //! The GPU's codes and scales are the CPU's, bit for bit. Needs a GPU (or a software Vulkan driver):
 //! `cargo test --release -p t81-burn --features vulkan --test gpu_bits -- --nocapture`.
 
-use burn::module::Module;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::module::{Module, Param};
+use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
 use t81_burn::models::llama::{Llama, LlamaConfig};
 use t81_burn::{Ternary, TernarySettings, ternary_quantize};
 use t81_core::{Granularity, Layout, Quantizer, Reference, Rounding, ScaleRule};
@@ -211,7 +211,7 @@ fn gradients_of_zeros_are_weakened_where_the_cpu_weakens_them() {
     }
 }
 
-/// The loss of a small decoder and the gradients of its first layer's query and down weights.
+/// The loss of a small decoder and the gradients of weights of every kind.
 fn learnt(model: &Llama, device: &Device) -> (f32, Vec<Vec<f32>>) {
     let device = device.clone().autodiff();
     let model = model.clone().to_device(&device).train();
@@ -221,29 +221,42 @@ fn learnt(model: &Llama, device: &Device) -> (f32, Vec<Vec<f32>>) {
     let targets = ids.iter().map(|id| (id * 7 + 3) % 97).collect();
     let loss = model.forward_loss(tokens(ids), tokens(targets), None).mean;
     let gradients = loss.clone().backward();
-    let layer = &model.layers[0];
-    let found = [
-        &layer.self_attn.q_proj,
-        &layer.self_attn.v_proj,
-        &layer.mlp.down_proj,
-    ]
-    .map(|linear| {
-        let gradient = linear.weight.base().grad(&gradients).unwrap().into_data();
+    fn of<const D: usize>(weight: &Param<Tensor<D>>, gradients: &Gradients) -> Vec<f32> {
+        let gradient = weight.base().grad(gradients).unwrap().into_data();
         gradient.iter::<f32>().collect()
-    });
-    (loss.into_scalar::<f32>(), found.into())
+    }
+    let layer = &model.layers[0];
+    let mut found = vec![
+        of(&layer.self_attn.q_proj.weight, &gradients),
+        of(&layer.self_attn.k_proj.weight, &gradients),
+        of(&layer.self_attn.v_proj.weight, &gradients),
+        of(&layer.mlp.down_proj.weight, &gradients),
+        of(&layer.input_layernorm.gamma, &gradients),
+        of(&model.norm.gamma, &gradients),
+        of(&model.embed_tokens.weight, &gradients),
+    ];
+    if let Some(norm) = &layer.self_attn.k_norm {
+        found.push(of(&norm.gamma, &gradients));
+    }
+    (loss.into_scalar::<f32>(), found)
 }
 
 #[test]
 fn a_decoder_learns_on_a_gpu_as_on_the_processor() {
-    let mut config = LlamaConfig::qwen2(97, 64, 128, 2, 4);
-    for window in [None, Some(7)] {
-        config.sliding_window = window;
+    let mut windowed = LlamaConfig::qwen2(97, 64, 128, 2, 4);
+    windowed.sliding_window = Some(7);
+    for config in [
+        LlamaConfig::qwen2(97, 64, 128, 2, 4),
+        windowed,
+        // Normalized heads, and rows wider than the threads that share one.
+        LlamaConfig::qwen3(97, 320, 256, 2, 4),
+    ] {
         let (model, _) = Ternary::default().apply(config.init(&Device::flex()));
         let (expected, expected_gradients) = learnt(&model, &Device::flex());
         let (loss, gradients) = learnt(&model, &gpu());
         assert!((loss - expected).abs() < 1e-4, "{loss} {expected}");
-        for (found, expected) in gradients.iter().zip(&expected_gradients) {
+        assert_eq!(gradients.len(), expected_gradients.len());
+        for (index, (found, expected)) in gradients.iter().zip(&expected_gradients).enumerate() {
             let largest = expected
                 .iter()
                 .fold(0.0f32, |most, value| most.max(value.abs()));
@@ -251,7 +264,7 @@ fn a_decoder_learns_on_a_gpu_as_on_the_processor() {
             for (found, expected) in found.iter().zip(expected) {
                 assert!(
                     (found - expected).abs() < 1e-3 * largest,
-                    "{found} {expected}"
+                    "gradient {index}: {found} {expected}"
                 );
             }
         }

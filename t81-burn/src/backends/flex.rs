@@ -9,8 +9,11 @@ use rayon::prelude::*;
 
 use t81_core::{ActivationPrecision, InterleavedMatrix};
 
-use crate::ops::{TernaryOps, TernarySettings, quantize_on_host, weaken_zeros};
-use crate::softmax::SoftmaxOps;
+use crate::operations::embedding::EmbeddingOps;
+use crate::operations::normalization::NormalizationOps;
+use crate::operations::rotation::RotationOps;
+use crate::operations::softmax::SoftmaxOps;
+use crate::ops::{TernaryOps, TernarySettings, quantize_on_host, weaken};
 
 /// Gradients that a thread of the pool takes at once: their three slices fit into its cache.
 const WEAKENED_AT_ONCE: usize = 1 << 14;
@@ -32,32 +35,33 @@ impl TernaryOps for Flex {
         FloatTensor::<Self>::from_data(TensorData::new(output, shape))
     }
 
-    fn ternary_gradient(
+    fn weaken_zeros(
         gradient: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        settings: TernarySettings,
+        ternary: FloatTensor<Self>,
+        gain: f32,
+        dtype: DType,
     ) -> FloatTensor<Self> {
-        if weight.dtype() != DType::F32 || gradient.dtype() != DType::F32 {
-            return weaken_zeros::<Self>(gradient, weight, &settings);
+        let all_f32 = [gradient.dtype(), ternary.dtype(), dtype] == [DType::F32; 3];
+        if !all_f32 {
+            return weaken::<Self>(gradient, ternary, gain, dtype);
         }
-        let exact = settings.of_gradient();
-        let (gradient, weight) = (gradient.to_contiguous(), weight.to_contiguous());
-        let shape = weight.shape();
+        let (gradient, ternary) = (gradient.to_contiguous(), ternary.to_contiguous());
+        let shape = ternary.shape();
         let incoming = gradient
             .as_slice::<f32>()
             .expect("a contiguous F32 tensor is a slice of f32");
-        let values = weight
+        let values = ternary
             .as_slice::<f32>()
             .expect("a contiguous F32 tensor is a slice of f32");
         let mut output = vec![0.0; values.len()];
-        exact.apply(values, [shape[0], shape[1]], &mut output);
         output
             .par_chunks_mut(WEAKENED_AT_ONCE)
             .zip(incoming.par_chunks(WEAKENED_AT_ONCE))
-            .for_each(|(output, incoming)| {
-                for (value, gradient) in output.iter_mut().zip(incoming) {
-                    let factor = if *value == 0.0 { exact.zero_gain } else { 1.0 };
-                    *value = gradient * factor;
+            .zip(values.par_chunks(WEAKENED_AT_ONCE))
+            .for_each(|((output, incoming), values)| {
+                for ((output, gradient), value) in output.iter_mut().zip(incoming).zip(values) {
+                    let factor = if *value == 0.0 { gain } else { 1.0 };
+                    *output = gradient * factor;
                 }
             });
         FloatTensor::<Self>::from_data(TensorData::new(output, shape))
@@ -87,3 +91,9 @@ impl TernaryOps for Flex {
 }
 
 impl SoftmaxOps for Flex {}
+
+impl NormalizationOps for Flex {}
+
+impl RotationOps for Flex {}
+
+impl EmbeddingOps for Flex {}

@@ -1,8 +1,7 @@
-//! [`TernaryOps`](crate::TernaryOps) and the softmax of attention on each backend: a kernel where there is one, the default body
-//! elsewhere.
+//! [`TernaryOps`](crate::TernaryOps) and the operations of a decoder's layers on each backend: a kernel where there is one, the
+//! default body elsewhere.
 
 mod autodiff;
-mod autodiff_softmax;
 #[cfg(feature = "gpu")]
 mod cube;
 #[cfg(feature = "flex")]

@@ -2,7 +2,7 @@
 
 use super::backend::is_flex;
 use super::cache::{CachedKeys, LayerCache};
-use crate::softmax::{CausalSpan, causal_softmax};
+use crate::operations::softmax::{CausalSpan, causal_softmax};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, DType, Device, Tensor};

@@ -6,7 +6,8 @@
 use cubecl::prelude::*;
 
 use super::quantizer::{
-    Masked, Numbers, PairwiseFold, Rule, cut, group_of, group_scale, magnitude, masked, write,
+    LANES, Masked, Numbers, PairwiseFold, Rule, cut, fold_parts, group_of, group_scale,
+    lane_magnitude, lane_masked, magnitude, masked, write,
 };
 
 /// Block sums or row sums that a thread of [`fold`] adds up. A power of two, so that it is a subtree of the pairwise fold.
@@ -53,8 +54,78 @@ pub(super) fn quantize_groups<G: Float, O: Float>(
     };
     let scale = group_scale(magnitude, count, &kept, rule);
     write::<G, O>(
-        weight, gradient, output, &group, &cut, magnitude, scale, &numbers, rule,
+        weight, gradient, output, &group, 0usize, 1usize, &cut, magnitude, scale, &numbers, rule,
     );
+}
+
+/// Groups of a cube of threads of [`quantize_short_groups`].
+pub(super) const GROUPS_AT_ONCE: usize = 16;
+
+/// Groups of one block: a thread for each of the partial sums that the canonical order folds, so that a matrix of few groups
+/// still keeps a GPU busy. Neighbouring threads have neighbouring groups.
+#[cube(launch)]
+pub(super) fn quantize_short_groups<G: Float, O: Float>(
+    weight: &[f32],
+    gradient: &[G],
+    output: &mut [O],
+    groups: usize,
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+    group_length: usize,
+    numbers: Numbers,
+    #[comptime] rule: Rule,
+    #[define(G)] _gradient_dtype: ElemType,
+    #[define(O)] _dtype: ElemType,
+) {
+    let unit = UNIT_POS as usize;
+    let (lane, slot) = (unit / GROUPS_AT_ONCE, unit % GROUPS_AT_ONCE);
+    let place = CUBE_POS * GROUPS_AT_ONCE + slot;
+    // All threads of a cube must reach its barriers: those without a group follow the last one and write nothing.
+    let group = group_of(
+        min(place, groups - 1),
+        rows,
+        columns,
+        row_stride,
+        column_stride,
+        group_length,
+    );
+    let mut parts = Shared::<[f32]>::new_slice(GROUPS_AT_ONCE * LANES);
+    let mut counts = Shared::<[u32]>::new_slice(GROUPS_AT_ONCE * LANES);
+    let length = group.length as u32;
+    parts[unit] = lane_magnitude(weight, &group, lane, rule);
+    sync_cube();
+    let magnitude = fold_parts(&parts, slot, GROUPS_AT_ONCE, rule.absolute_maximum);
+    let cut = cut(magnitude, length, &numbers, rule);
+    let kept = if comptime!(rule.least_squares) {
+        let part = lane_masked(weight, &group, lane, &cut, &numbers, rule);
+        // The parts before these may still be read.
+        sync_cube();
+        parts[unit] = part.sum;
+        counts[unit] = part.count;
+        sync_cube();
+        let mut count = 0u32;
+        #[unroll]
+        for lane in 0..LANES {
+            count += counts[slot + lane * GROUPS_AT_ONCE];
+        }
+        Masked {
+            sum: fold_parts(&parts, slot, GROUPS_AT_ONCE, false),
+            count,
+        }
+    } else {
+        Masked {
+            sum: 0.0f32,
+            count: 0u32,
+        }
+    };
+    let scale = group_scale(magnitude, length, &kept, rule);
+    if place < groups {
+        write::<G, O>(
+            weight, gradient, output, &group, lane, LANES, &cut, magnitude, scale, &numbers, rule,
+        );
+    }
 }
 
 /// One scale for the tensor, first step: the sum or the maximum of each row.
@@ -194,6 +265,8 @@ pub(super) fn write_tensor<G: Float, O: Float>(
         gradient,
         output,
         &group,
+        0usize,
+        1usize,
         &cut,
         magnitude[0],
         scale,

@@ -4,14 +4,16 @@ use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
-use cubecl::{calculate_cube_count_elemwise, ir::ElemType};
 use t81_core::{Granularity, Layout, Reference, Rounding, ScaleRule, StochasticKey};
 
 use super::kernels::{
-    FOLD, fold, fold_counts, quantize_groups, row_magnitudes, row_masked, write_tensor,
+    FOLD, GROUPS_AT_ONCE, fold, fold_counts, quantize_groups, quantize_short_groups,
+    row_magnitudes, row_masked, write_tensor,
 };
-use super::quantizer::{BLOCK, NumbersLaunch, Rule};
+use super::quantizer::{BLOCK, LANES, NumbersLaunch, Rule};
+use super::rows::{cubes, element};
 use crate::ops::TernarySettings;
 
 /// Weights that a thread of the last kernel writes where the scale is known before.
@@ -126,6 +128,27 @@ impl Launch<'_> {
 
     fn groups(&self, length: usize, output: &CubeTensor) {
         let units = self.rows * self.columns.div_ceil(length);
+        if length <= BLOCK {
+            quantize_short_groups::launch(
+                &self.weight.client,
+                cubes(units.div_ceil(GROUPS_AT_ONCE)),
+                CubeDim::new_1d((GROUPS_AT_ONCE * LANES) as u32),
+                self.weight.clone().into_buffer_arg(),
+                self.gradient.clone().into_buffer_arg(),
+                output.clone().into_buffer_arg(),
+                units,
+                self.rows,
+                self.columns,
+                self.row_stride,
+                self.column_stride,
+                length,
+                self.numbers(),
+                self.rule(length),
+                element(self.gradient.dtype),
+                element(output.dtype),
+            );
+            return;
+        }
         let (count, dimension) = self.cubes(units);
         quantize_groups::launch(
             &self.weight.client,
@@ -244,8 +267,4 @@ impl Launch<'_> {
             values = folded;
         }
     }
-}
-
-fn element(dtype: DType) -> ElemType {
-    burn::backend::cubecl::dtype_to_storage_type(dtype)
 }

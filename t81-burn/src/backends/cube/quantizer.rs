@@ -8,7 +8,7 @@ use super::division::{mean, scale};
 pub(super) const BLOCK: usize = 256;
 
 /// Partial sums of a block.
-const LANES: usize = 8;
+pub(super) const LANES: usize = 8;
 
 /// Sums that wait for their pair: enough for 2^32 blocks.
 const LEVELS: usize = 32;
@@ -317,13 +317,15 @@ pub(super) fn group_scale(
     }
 }
 
-/// Writes a group, or a part of one. A group that has no f16 scale becomes NaN, its gradient stays as it is.
+/// Writes every `step`th weight of a group from `first` on. A group that has no f16 scale becomes NaN, its gradient stays as it is.
 #[cube]
 pub(super) fn write<G: Float, O: Float>(
     weight: &[f32],
     gradient: &[G],
     output: &mut [O],
     group: &Group,
+    first: usize,
+    #[comptime] step: usize,
     cut: &Cut,
     magnitude: f32,
     scale: f32,
@@ -331,7 +333,8 @@ pub(super) fn write<G: Float, O: Float>(
     #[comptime] rule: Rule,
 ) {
     let representable = magnitude_bits(magnitude) < INFINITY && scale <= 65504.0;
-    for position in 0..group.length {
+    let mut position = first;
+    while position < group.length {
         let offset = group.start + position * group.stride;
         let value = weight[offset];
         let kept = is_kept(value, group.index + position as u32, cut, numbers, rule);
@@ -355,6 +358,79 @@ pub(super) fn write<G: Float, O: Float>(
             }
         }
         output[offset] = O::cast_from(result);
+        position += step;
+    }
+}
+
+/// The part of a short group's sum or maximum of magnitudes that is the lane's.
+#[cube]
+pub(super) fn lane_magnitude(
+    weight: &[f32],
+    group: &Group,
+    lane: usize,
+    #[comptime] rule: Rule,
+) -> f32 {
+    let mut part = 0.0f32;
+    let mut position = lane;
+    while position < group.length {
+        let value = any_magnitude(weight, group, position);
+        if comptime!(rule.absolute_maximum) {
+            // Compared as bits, in which NaN is the largest.
+            part = f32::reinterpret(max(u32::reinterpret(part), u32::reinterpret(value)));
+        } else {
+            part += value;
+        }
+        position += LANES;
+    }
+    part
+}
+
+/// The part of a short group's [`masked`] that is the lane's.
+#[cube]
+pub(super) fn lane_masked(
+    weight: &[f32],
+    group: &Group,
+    lane: usize,
+    cut: &Cut,
+    numbers: &Numbers,
+    #[comptime] rule: Rule,
+) -> Masked {
+    let mut sum = 0.0f32;
+    let mut count = 0u32;
+    let mut position = lane;
+    while position < group.length {
+        let value = weight[group.start + position * group.stride];
+        if is_kept(value, group.index + position as u32, cut, numbers, rule) {
+            sum += f32::reinterpret(magnitude_bits(value));
+            count += 1;
+        }
+        position += LANES;
+    }
+    Masked { sum, count }
+}
+
+/// The sum or the maximum of a group from the parts of its lanes, which lie `step` apart from `first` on.
+#[cube]
+pub(super) fn fold_parts(
+    parts: &Shared<[f32]>,
+    first: usize,
+    #[comptime] step: usize,
+    #[comptime] maximum: bool,
+) -> f32 {
+    if comptime!(maximum) {
+        let mut largest = 0u32;
+        #[unroll]
+        for lane in 0..LANES {
+            largest = max(largest, u32::reinterpret(parts[first + lane * step]));
+        }
+        f32::reinterpret(largest)
+    } else {
+        let mut lanes = Array::<f32>::new(LANES);
+        #[unroll]
+        for lane in 0..LANES {
+            lanes[lane] = parts[first + lane * step];
+        }
+        fold_lanes(&lanes)
     }
 }
 

@@ -1,44 +1,16 @@
 //! The softmax of causal attention: a cube of threads for each query.
 
 use burn::backend::TensorMetadata;
-use burn::tensor::DType;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
-use cubecl::{CubeCount, ir::ElemType};
 
-use crate::softmax::CausalSpan;
+use super::rows::{SHARED, UNITS, cubes, element, over_the_cube};
+use crate::operations::softmax::CausalSpan;
 
-/// Threads of a query; a power of two.
-const UNITS: usize = 128;
-const LEVELS: usize = UNITS.ilog2() as usize;
-
-/// Cubes along one axis of a launch, which every GPU allows.
-const MOST_CUBES: usize = 32_768;
-
-/// The sum or the maximum of `value` over the threads of the cube, in a fixed order.
-#[cube]
-fn over_the_cube(shared: &mut Shared<[f32]>, value: f32, #[comptime] maximum: bool) -> f32 {
-    let unit = UNIT_POS as usize;
-    // The result before this one may still be read.
-    sync_cube();
-    shared[unit] = value;
-    sync_cube();
-    #[unroll]
-    for level in 0..LEVELS {
-        let width = comptime!(UNITS >> (level + 1));
-        if unit < width {
-            let other = shared[unit + width];
-            if comptime!(maximum) {
-                shared[unit] = max(shared[unit], other);
-            } else {
-                shared[unit] += other;
-            }
-        }
-        sync_cube();
-    }
-    shared[0]
-}
+/// Keys of a query that a thread keeps in registers at most.
+const MOST_HELD: usize = 16;
 
 /// First key that a query sees, and the last.
 #[cube]
@@ -60,42 +32,74 @@ fn causal_softmax_kernel<E: Float>(
     keys: usize,
     offset: usize,
     window: usize,
+    #[comptime] held: usize,
     #[define(E)] _dtype: ElemType,
 ) {
     let row = CUBE_POS;
     if row >= rows {
         terminate!();
     }
-    let mut shared = Shared::new_slice(UNITS);
+    let mut shared = Shared::new_slice(SHARED);
     let unit = UNIT_POS as usize;
     let start = row * keys;
     let (first, last) = seen_keys(row, queries, offset, window);
 
     // The score of the query's own key stands for threads that see none.
     let mut highest = f32::cast_from(scores[start + last]);
-    let mut key = first + unit;
-    while key <= last {
-        highest = max(highest, f32::cast_from(scores[start + key]));
-        key += UNITS;
-    }
-    let highest = over_the_cube(&mut shared, highest, true);
-
-    let mut total = 0.0f32;
-    let mut key = first + unit;
-    while key <= last {
-        total += (f32::cast_from(scores[start + key]) - highest).exp();
-        key += UNITS;
-    }
-    let total = over_the_cube(&mut shared, total, false);
-
-    let mut key = unit;
-    while key < keys {
-        let mut weight = 0.0f32;
-        if key >= first && key <= last {
-            weight = (f32::cast_from(scores[start + key]) - highest).exp() / total;
+    if comptime!(held > 0) {
+        let mut values = Array::<f32>::new(held);
+        #[unroll]
+        for index in 0..held {
+            let key = unit + index * UNITS;
+            values[index] = 0.0f32;
+            if key >= first && key <= last {
+                let score = f32::cast_from(scores[start + key]);
+                highest = max(highest, score);
+                values[index] = score;
+            }
         }
-        weights[start + key] = E::cast_from(weight);
-        key += UNITS;
+        let highest = over_the_cube(&mut shared, highest, true);
+        let mut total = 0.0f32;
+        #[unroll]
+        for index in 0..held {
+            let key = unit + index * UNITS;
+            if key >= first && key <= last {
+                let weight = (values[index] - highest).exp();
+                total += weight;
+                values[index] = weight;
+            }
+        }
+        let total = over_the_cube(&mut shared, total, false);
+        #[unroll]
+        for index in 0..held {
+            let key = unit + index * UNITS;
+            if key < keys {
+                weights[start + key] = E::cast_from(values[index] / total);
+            }
+        }
+    } else {
+        let mut key = first + unit;
+        while key <= last {
+            highest = max(highest, f32::cast_from(scores[start + key]));
+            key += UNITS;
+        }
+        let highest = over_the_cube(&mut shared, highest, true);
+        let mut total = 0.0f32;
+        let mut key = first + unit;
+        while key <= last {
+            total += (f32::cast_from(scores[start + key]) - highest).exp();
+            key += UNITS;
+        }
+        let total = over_the_cube(&mut shared, total, false);
+        let mut key = unit;
+        while key < keys {
+            let mut weight = 0.0f32;
+            if key >= first && key <= last {
+                weight = (f32::cast_from(scores[start + key]) - highest).exp() / total;
+            }
+            weights[start + key] = E::cast_from(weight);
+            key += UNITS;
+        }
     }
 }
 
@@ -109,6 +113,7 @@ fn causal_softmax_gradient_kernel<E: Float, G: Float>(
     keys: usize,
     offset: usize,
     window: usize,
+    #[comptime] held: usize,
     #[define(E)] _dtype: ElemType,
     #[define(G)] _gradient_dtype: ElemType,
 ) {
@@ -116,28 +121,51 @@ fn causal_softmax_gradient_kernel<E: Float, G: Float>(
     if row >= rows {
         terminate!();
     }
-    let mut shared = Shared::new_slice(UNITS);
+    let mut shared = Shared::new_slice(SHARED);
     let unit = UNIT_POS as usize;
     let start = row * keys;
     let (first, last) = seen_keys(row, queries, offset, window);
 
     let mut mean = 0.0f32;
-    let mut key = first + unit;
-    while key <= last {
-        mean += f32::cast_from(weights[start + key]) * f32::cast_from(gradient[start + key]);
-        key += UNITS;
-    }
-    let mean = over_the_cube(&mut shared, mean, false);
-
-    let mut key = unit;
-    while key < keys {
-        let mut result = 0.0f32;
-        if key >= first && key <= last {
-            let weight = f32::cast_from(weights[start + key]);
-            result = weight * (f32::cast_from(gradient[start + key]) - mean);
+    if comptime!(held > 0) {
+        let mut values = Array::<f32>::new(held);
+        let mut gradients = Array::<f32>::new(held);
+        #[unroll]
+        for index in 0..held {
+            let key = unit + index * UNITS;
+            values[index] = 0.0f32;
+            gradients[index] = 0.0f32;
+            if key >= first && key <= last {
+                values[index] = f32::cast_from(weights[start + key]);
+                gradients[index] = f32::cast_from(gradient[start + key]);
+            }
+            mean += values[index] * gradients[index];
         }
-        output[start + key] = E::cast_from(result);
-        key += UNITS;
+        let mean = over_the_cube(&mut shared, mean, false);
+        #[unroll]
+        for index in 0..held {
+            let key = unit + index * UNITS;
+            if key < keys {
+                output[start + key] = E::cast_from(values[index] * (gradients[index] - mean));
+            }
+        }
+    } else {
+        let mut key = first + unit;
+        while key <= last {
+            mean += f32::cast_from(weights[start + key]) * f32::cast_from(gradient[start + key]);
+            key += UNITS;
+        }
+        let mean = over_the_cube(&mut shared, mean, false);
+        let mut key = unit;
+        while key < keys {
+            let mut result = 0.0f32;
+            if key >= first && key <= last {
+                let weight = f32::cast_from(weights[start + key]);
+                result = weight * (f32::cast_from(gradient[start + key]) - mean);
+            }
+            output[start + key] = E::cast_from(result);
+            key += UNITS;
+        }
     }
 }
 
@@ -151,7 +179,7 @@ pub(super) fn causal_softmax(scores: CubeTensor, span: CausalSpan) -> CubeTensor
     let dtype = element(scores.dtype);
     causal_softmax_kernel::launch(
         &output.client.clone(),
-        launch.cubes(),
+        cubes(launch.rows),
         CubeDim::new_1d(UNITS as u32),
         scores.into_buffer_arg(),
         output.clone().into_buffer_arg(),
@@ -160,6 +188,7 @@ pub(super) fn causal_softmax(scores: CubeTensor, span: CausalSpan) -> CubeTensor
         launch.keys,
         launch.offset,
         launch.window,
+        launch.held,
         dtype,
     );
     output
@@ -179,7 +208,7 @@ pub(super) fn causal_softmax_gradient(
     let (dtype, gradient_dtype) = (element(weights.dtype), element(gradient.dtype));
     causal_softmax_gradient_kernel::launch(
         &output.client.clone(),
-        launch.cubes(),
+        cubes(launch.rows),
         CubeDim::new_1d(UNITS as u32),
         weights.into_buffer_arg(),
         gradient.into_buffer_arg(),
@@ -189,6 +218,7 @@ pub(super) fn causal_softmax_gradient(
         launch.keys,
         launch.offset,
         launch.window,
+        launch.held,
         dtype,
         gradient_dtype,
     );
@@ -201,6 +231,8 @@ struct Launch {
     keys: usize,
     offset: usize,
     window: usize,
+    /// Keys of a query that a thread keeps in registers; 0 if it reads them anew each time.
+    held: usize,
 }
 
 impl Launch {
@@ -212,6 +244,10 @@ impl Launch {
             rows: shape[0] * shape[1] * queries,
             queries,
             keys,
+            held: match keys.div_ceil(UNITS) {
+                count if count <= MOST_HELD => count,
+                _ => 0,
+            },
             offset: span.offset,
             window: span.window.unwrap_or(longest).clamp(1, longest),
         }
@@ -229,14 +265,4 @@ impl Launch {
             like.dtype,
         )
     }
-
-    /// A cube for each row, and a few more where they need two axes.
-    fn cubes(&self) -> CubeCount {
-        let wide = self.rows.min(MOST_CUBES);
-        CubeCount::Static(wide as u32, self.rows.div_ceil(wide) as u32, 1)
-    }
-}
-
-fn element(dtype: DType) -> ElemType {
-    burn::backend::cubecl::dtype_to_storage_type(dtype)
 }

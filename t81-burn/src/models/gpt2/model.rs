@@ -4,6 +4,7 @@ use crate::models::cache::{CacheError, DecoderCache};
 use crate::models::loss::{Head, TokenLoss};
 use crate::models::traversal::{Naming, load_weights, visit_weights, weight_specs};
 use crate::models::weights::{LoadWeightsError, Weight, WeightLayout, WeightSpec};
+use crate::operations::embedding::embed_tokens;
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::{DType, Int, Tensor};
@@ -55,7 +56,7 @@ impl Gpt2 {
             "a sequence of {length} tokens for a model with {context} positions"
         );
         let positions = self.wpe.weight.val().narrow(0, 0, length);
-        let mut states = self.wte.forward(tokens) + positions.unsqueeze::<3>();
+        let mut states = embed_tokens(&self.wte, tokens) + positions.unsqueeze::<3>();
         let causal =
             CausalAttention::new(&states, None, self.compute_dtype.unwrap_or(states.dtype()));
         for layer in &self.h {
@@ -79,7 +80,7 @@ impl Gpt2 {
         cache.begin([batch, length], self.h.len(), limit)?;
         let offset = cache.len();
         let positions = self.wpe.weight.val().narrow(0, offset, length);
-        let mut states = self.wte.forward(tokens) + positions.unsqueeze::<3>();
+        let mut states = embed_tokens(&self.wte, tokens) + positions.unsqueeze::<3>();
         let dtype = self.compute_dtype.unwrap_or(states.dtype());
         let causal = CausalAttention::continued(&states, offset, None, dtype);
         for (layer, cache) in self.h.iter().zip(cache.layers()) {

@@ -1,7 +1,8 @@
-use super::rotary::{RotaryTables, rotate};
+use super::rotary::RotaryTables;
 use crate::models::attention::{CausalAttention, split_heads};
 use crate::models::cache::LayerCache;
-use crate::models::precision::project;
+use crate::models::precision::{normalize, project};
+use crate::operations::rotation::rotate_heads;
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm};
 use burn::tensor::{DType, Tensor};
@@ -56,8 +57,8 @@ impl AttentionContext {
         let (cosines, sines) = rotary.first(states.dims()[1]);
         Self {
             dtype,
-            cosines: cosines.cast(dtype),
-            sines: sines.cast(dtype),
+            cosines,
+            sines,
             causal: CausalAttention::new(states, None, dtype),
             windowed: window
                 .filter(|window| *window < states.dims()[1])
@@ -77,8 +78,8 @@ impl AttentionContext {
         let causal = |window| CausalAttention::continued(states, offset, window, dtype);
         Self {
             dtype,
-            cosines: cosines.cast(dtype),
-            sines: sines.cast(dtype),
+            cosines,
+            sines,
             causal: causal(None),
             windowed: window.map(|window| causal(Some(window))),
         }
@@ -95,23 +96,29 @@ impl LlamaAttention {
     ) -> Tensor<3> {
         let dtype = context.dtype();
         let project = |layer, states| project(layer, states, dtype);
-        let query = split_heads(project(&self.q_proj, states.clone()), self.heads);
-        let key = split_heads(project(&self.k_proj, states.clone()), self.key_value_heads);
+        let query = project(&self.q_proj, states.clone());
+        let key = project(&self.k_proj, states.clone());
         let value = split_heads(project(&self.v_proj, states), self.key_value_heads);
-        let turn = |states: Tensor<4>, norm: &Option<RmsNorm>| {
+        let turn = |states: Tensor<3>, heads, norm: &Option<RmsNorm>| {
             let states = match norm {
-                Some(norm) => norm
-                    .forward(states.cast(norm.gamma.val().dtype()))
-                    .cast(dtype),
+                Some(norm) => normalize_heads(norm, states, heads),
                 None => states,
             };
-            rotate(states, &context.cosines, &context.sines)
+            rotate_heads(states, &context.cosines, &context.sines, heads)
         };
-        let (query, key) = (turn(query, &self.q_norm), turn(key, &self.k_norm));
+        let query = turn(query, self.heads, &self.q_norm);
+        let key = turn(key, self.key_value_heads, &self.k_norm);
         let causal = match &context.windowed {
             Some(windowed) if self.windowed => windowed,
             _ => &context.causal,
         };
         project(&self.o_proj, causal.attend(query, key, value, cache))
     }
+}
+
+/// Each of `heads` of `states` `[batch, length, heads * head_dim]` normalized; computed in the norm's own float type.
+fn normalize_heads(norm: &RmsNorm, states: Tensor<3>, heads: usize) -> Tensor<3> {
+    let ([batch, length, width], dtype) = (states.dims(), states.dtype());
+    let by_head = states.reshape([batch, length, heads, width / heads]);
+    normalize(norm, by_head.cast(norm.gamma.val().dtype()), dtype).reshape([batch, length, width])
 }

@@ -1,6 +1,6 @@
 use super::attention::{AttentionContext, LlamaAttention};
 use crate::models::cache::LayerCache;
-use crate::models::precision::project;
+use crate::models::precision::{normalize, project};
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm};
 use burn::tensor::activation::silu;
@@ -47,13 +47,10 @@ impl LlamaLayer {
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
         let (dtype, residual) = (context.dtype(), states.dtype());
-        let normalized = self.input_layernorm.forward(states.clone()).cast(dtype);
+        let normalized = normalize(&self.input_layernorm, states.clone(), dtype);
         let attended = self.self_attn.forward(normalized, context, cache);
         let states = states + attended.cast(residual);
-        let normalized = self
-            .post_attention_layernorm
-            .forward(states.clone())
-            .cast(dtype);
+        let normalized = normalize(&self.post_attention_layernorm, states.clone(), dtype);
         states + self.mlp.forward(normalized, dtype).cast(residual)
     }
 }

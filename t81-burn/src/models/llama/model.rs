@@ -3,8 +3,10 @@ use super::layer::LlamaLayer;
 use super::rotary::RotaryTables;
 use crate::models::cache::{CacheError, DecoderCache};
 use crate::models::loss::{Head, TokenLoss};
+use crate::models::precision::normalize;
 use crate::models::traversal::{Naming, load_weights, visit_weights, weight_specs};
 use crate::models::weights::{LoadWeightsError, Weight, WeightLayout, WeightSpec};
+use crate::operations::embedding::embed_tokens;
 use burn::module::Module;
 use burn::nn::{Embedding, Linear, RmsNorm};
 use burn::tensor::{DType, Int, Tensor};
@@ -47,13 +49,14 @@ impl Llama {
 
     /// States after the last normalisation: tokens `[batch, length]` to `[batch, length, hidden_size]`.
     pub fn forward_hidden(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        let mut states = self.embed_tokens.forward(tokens);
+        let mut states = embed_tokens(&self.embed_tokens, tokens);
         let dtype = self.compute_dtype.unwrap_or(states.dtype());
         let context = AttentionContext::new(&self.rotary, &states, self.sliding_window, dtype);
         for layer in &self.layers {
             states = layer.forward(states, &context, None);
         }
-        self.norm.forward(states)
+        let dtype = states.dtype();
+        normalize(&self.norm, states, dtype)
     }
 
     /// Logits of the token after the last one of `tokens` `[batch, length]`, which follow those in `cache` and are added to
@@ -68,7 +71,7 @@ impl Llama {
     ) -> Result<Tensor<2>, CacheError> {
         let [batch, length] = tokens.dims();
         cache.begin([batch, length], self.layers.len(), None)?;
-        let mut states = self.embed_tokens.forward(tokens);
+        let mut states = embed_tokens(&self.embed_tokens, tokens);
         let dtype = self.compute_dtype.unwrap_or(states.dtype());
         let window = self.sliding_window;
         let context =
@@ -77,7 +80,9 @@ impl Llama {
             states = layer.forward(states, &context, Some(cache));
         }
         cache.advance(length);
-        let last = self.norm.forward(states.narrow(1, length - 1, 1));
+        let last = states.narrow(1, length - 1, 1);
+        let dtype = last.dtype();
+        let last = normalize(&self.norm, last, dtype);
         Ok(self.head().logits(last).squeeze_dim::<2>(1))
     }
 

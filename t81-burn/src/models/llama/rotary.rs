@@ -49,18 +49,6 @@ impl RotaryTables {
     }
 }
 
-/// Turns the features of `states` `[batch, heads, length, head_dim]` by `cosines` and `sines` `[length, head_dim / 2]`.
-pub(super) fn rotate(states: Tensor<4>, cosines: &Tensor<2>, sines: &Tensor<2>) -> Tensor<4> {
-    let half = states.dims()[3] / 2;
-    let first = states.clone().narrow(3, 0, half);
-    let second = states.narrow(3, half, half);
-    let cosines = cosines.clone().unsqueeze::<4>();
-    let sines = sines.clone().unsqueeze::<4>();
-    let turned_first = first.clone() * cosines.clone() - second.clone() * sines.clone();
-    let turned_second = second * cosines + first * sines;
-    Tensor::cat(vec![turned_first, turned_second], 3)
-}
-
 /// Radians a position of each pair of features: `theta^(-2i / head_dim)`, then scaled.
 pub(crate) fn inverse_frequencies(
     head_dim: usize,

@@ -7,7 +7,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::tensor::FloatTensor;
 
-use crate::softmax::{CausalSpan, SoftmaxOps};
+use crate::operations::softmax::{CausalSpan, SoftmaxOps};
 
 #[derive(Debug)]
 struct CausalSoftmax;

@@ -8,8 +8,9 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::FloatDType;
+use burn::tensor::DType;
 
+use crate::operations::cast;
 use crate::ops::{TernaryOps, TernarySettings};
 
 #[derive(Debug)]
@@ -19,9 +20,19 @@ struct StraightThrough;
 #[derive(Clone, Debug)]
 struct State<B: TernaryOps> {
     /// The float type of the weight, which the gradient must have.
-    dtype: FloatDType,
-    /// The weight and how to find its codes, if the gradient depends on them.
-    codes: Option<(FloatTensor<B>, TernarySettings)>,
+    dtype: DType,
+    codes: Codes<B>,
+}
+
+/// How the backward pass tells which codes are 0.
+#[derive(Clone, Debug)]
+enum Codes<B: TernaryOps> {
+    /// It need not.
+    Alike,
+    /// By the ternary value, which the product keeps for its own gradient anyway; and the gain of zeros.
+    Exact(FloatTensor<B>, f32),
+    /// By quantizing the weight once more: a blended value does not tell.
+    Blended(FloatTensor<B>, TernarySettings),
 }
 
 impl<B: TernaryOps> Backward<B, 1> for StraightThrough {
@@ -35,9 +46,9 @@ impl<B: TernaryOps> Backward<B, 1> for StraightThrough {
     ) {
         let State { dtype, codes } = ops.state;
         unary::<B, _>(ops.parents, ops.node, grads, |gradient| match codes {
-            Some((weight, settings)) => B::ternary_gradient(gradient, weight, settings),
-            None if gradient.dtype() == dtype.into() => gradient,
-            None => B::float_cast(gradient, dtype),
+            Codes::Alike => cast::<B>(gradient, dtype),
+            Codes::Exact(ternary, gain) => B::weaken_zeros(gradient, ternary, gain, dtype),
+            Codes::Blended(weight, settings) => B::ternary_gradient(gradient, weight, settings),
         });
     }
 }
@@ -50,14 +61,19 @@ impl<B: TernaryOps, C: CheckpointStrategy> TernaryOps for Autodiff<B, C> {
             .stateful()
         {
             OpsKind::Tracked(preparation) => {
-                let dtype = weight.dtype().into();
+                let dtype = weight.dtype();
                 let weight = weight.into_primitive();
-                let weakens = settings.zero_gain != 1.0 && settings.blend > 0.0;
-                let codes = weakens.then(|| (weight.clone(), settings.clone()));
-                preparation.finish(
-                    State { dtype, codes },
-                    B::ternary_quantize(weight, settings),
-                )
+                let gain = settings.zero_gain;
+                let alike = gain == 1.0 || settings.blend == 0.0;
+                let blended = settings.blend != 1.0 && !alike;
+                let again = blended.then(|| (weight.clone(), settings.clone()));
+                let ternary = B::ternary_quantize(weight, settings);
+                let codes = match again {
+                    Some((weight, settings)) => Codes::Blended(weight, settings),
+                    None if alike => Codes::Alike,
+                    None => Codes::Exact(ternary.clone(), gain),
+                };
+                preparation.finish(State { dtype, codes }, ternary)
             }
             OpsKind::UnTracked(preparation) => {
                 preparation.finish(B::ternary_quantize(weight.into_primitive(), settings))

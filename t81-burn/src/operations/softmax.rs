@@ -8,6 +8,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Tensor, TensorData};
 
+use super::cast;
+
 /// Which keys a query sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CausalSpan {
@@ -57,11 +59,11 @@ pub(crate) trait SoftmaxOps: Backend {
     fn causal_softmax(scores: FloatTensor<Self>, span: CausalSpan) -> FloatTensor<Self> {
         let (shape, dtype) = (scores.shape(), scores.dtype());
         let mask = Self::float_from_data(span.mask(shape[2], shape[3]), &scores.device());
-        let scores = Self::float_add(in_f32::<Self>(scores), mask);
+        let scores = Self::float_add(cast::<Self>(scores, DType::F32), mask);
         let highest = Self::float_max_dim(scores.clone(), 3);
         let weights = Self::float_exp(Self::float_sub(scores, highest));
         let total = Self::float_sum_dim(weights.clone(), 3);
-        Self::float_cast(Self::float_div(weights, total), dtype.into())
+        cast::<Self>(Self::float_div(weights, total), dtype)
     }
 
     /// The gradient of the scores from the `weights` that they gave and the gradient of these.
@@ -78,18 +80,11 @@ pub(crate) trait SoftmaxOps: Backend {
     ) -> FloatTensor<Self> {
         let _ = span;
         let dtype = weights.dtype();
-        let weights = in_f32::<Self>(weights);
-        let weighted = Self::float_mul(weights.clone(), in_f32::<Self>(gradient));
+        let weights = cast::<Self>(weights, DType::F32);
+        let weighted = Self::float_mul(weights.clone(), cast::<Self>(gradient, DType::F32));
         let mean = Self::float_sum_dim(weighted.clone(), 3);
         let gradient = Self::float_sub(weighted, Self::float_mul(weights, mean));
-        Self::float_cast(gradient, dtype.into())
-    }
-}
-
-fn in_f32<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
-    match tensor.dtype() {
-        DType::F32 => tensor,
-        _ => B::float_cast(tensor, DType::F32.into()),
+        cast::<Self>(gradient, dtype)
     }
 }
 
