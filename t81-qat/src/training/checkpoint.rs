@@ -68,6 +68,12 @@ impl CheckpointDirectory {
         }
     }
 
+    /// Whether parts of the announced checkpoint at `step` are still to come.
+    pub(crate) fn is_pending(&self, step: usize) -> bool {
+        let pending = self.pending.lock();
+        pending.is_ok_and(|pending| pending.contains_key(&step))
+    }
+
     /// The folder of the checkpoint at `step`.
     pub(crate) fn folder(&self, step: usize) -> PathBuf {
         self.directory.join(format!("{PREFIX}{step:08}"))

@@ -6,7 +6,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use burn::data::dataloader::Progress;
 use burn::module::Module;
@@ -357,8 +358,23 @@ impl Run<'_> {
         self.saved = Some(self.state.step);
         self.state.loss_scale = self.learner.model().loss_scale();
         self.strategy.checkpoints.begin(self.state);
-        if let Some(checkpointer) = &mut self.checkpointer {
+        let Some(checkpointer) = &mut self.checkpointer else {
+            return;
+        };
+        if self.strategy.reads_weights_freely() {
             checkpointer.checkpoint(&self.learner, self.state.step, &self.event_store);
+            return;
+        }
+        // Burn's checkpointer reads the weights on threads of its own. On a GPU the next step would meanwhile reuse the memory
+        // that it reads.
+        for device in self.strategy.plain_devices() {
+            // A device that fails here fails the reading, too, which tells of it.
+            let _ = device.sync();
+        }
+        checkpointer.checkpoint(&self.learner, self.state.step, &self.event_store);
+        let is_pending = || self.strategy.checkpoints.is_pending(self.state.step);
+        while is_pending() && self.interrupter.error().is_none() {
+            thread::sleep(Duration::from_millis(5));
         }
     }
 
