@@ -7,7 +7,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{
     GradientsParams, ModuleOptimizer, lr_scheduler::module_lr_scheduler::ModuleLearningRate,
 };
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::Tensor;
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use t81_burn::models::Decoder;
 
@@ -165,15 +165,14 @@ impl TrainStep for QatModel {
                         .clamp_max(1.0),
                     false => norm.ones_like(),
                 };
-                let mut skips = None;
+                let overflows = scale.is_some();
                 if let Some((scale, divisor)) = scale {
-                    factor = factor / divisor;
                     // A gradient beyond float16 counts as 0, all of it.
-                    let overflows = norm.clone().is_finite().bool_not();
-                    scale.update(overflows.clone());
-                    skips = Some(overflows);
+                    let skips = norm.clone().is_finite().bool_not();
+                    factor = (factor / divisor).mask_fill(skips.clone(), 0.0);
+                    scale.update(skips);
                 }
-                scale_gradients(&self, &mut gradients, factor, skips);
+                scale_gradients(&self, &mut gradients, factor, overflows);
             }
             if let Ok(mut last) = self.gradient_norm.lock() {
                 *last = Some(norm);
@@ -222,26 +221,27 @@ fn global_norm<M: Module>(model: &M, gradients: &GradientsParams) -> Option<Tens
     visitor.sum.map(Tensor::sqrt)
 }
 
-/// Multiplies every gradient by `factor`, `[1]`; where `skips`, `[1]`, is set all become 0.
+/// Multiplies every gradient by `factor`, `[1]`. Where a gradient that `overflows` is not finite the product counts as 0.
 fn scale_gradients<M: Module>(
     model: &M,
     gradients: &mut GradientsParams,
     factor: Tensor<1>,
-    skips: Option<Tensor<1, Bool>>,
+    overflows: bool,
 ) {
     struct Scale<'a> {
         gradients: &'a mut GradientsParams,
         factor: Tensor<1>,
-        skips: Option<Tensor<1, Bool>>,
+        overflows: bool,
     }
     impl ModuleVisitor for Scale<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.gradients.remove::<D>(param.id) {
                 let factor = self.factor.clone().reshape([1; D]);
                 let mut scaled = gradient * factor;
-                if let Some(skips) = &self.skips {
-                    let skips = skips.clone().reshape([1; D]).expand(scaled.shape());
-                    scaled = scaled.mask_fill(skips, 0.0);
+                if self.overflows {
+                    // Infinity times 0 is NaN. Element by element, as a GPU can do in the same pass.
+                    let is_finite = scaled.clone().abs().lower_equal_elem(f32::MAX);
+                    scaled = scaled.zeros_like().mask_where(is_finite, scaled);
                 }
                 self.gradients.register(param.id, scaled);
             }
@@ -250,7 +250,7 @@ fn scale_gradients<M: Module>(
     model.visit(&mut Scale {
         gradients,
         factor,
-        skips,
+        overflows,
     });
 }
 
@@ -265,17 +265,17 @@ mod tests {
         let layer = LinearConfig::new(2, 1)
             .with_bias(false)
             .init(&Device::flex());
-        let scaled = |values: [[f32; 1]; 2], skips: bool| -> Vec<f32> {
+        let scaled = |values: [[f32; 1]; 2], factor: f32| -> Vec<f32> {
             let mut gradients = GradientsParams::new();
             let gradient = Tensor::<2>::from_data(values, &Device::flex());
             gradients.register(layer.weight.id, gradient);
-            let factor = Tensor::from_data([0.5], &Device::flex());
-            let skips = Tensor::<1, Bool>::from_data([skips], &Device::flex());
-            scale_gradients(&layer, &mut gradients, factor, Some(skips));
+            let factor = Tensor::from_data([factor], &Device::flex());
+            scale_gradients(&layer, &mut gradients, factor, true);
             let gradient = gradients.get::<2>(layer.weight.id).unwrap();
             gradient.into_data().iter::<f32>().collect()
         };
-        assert_eq!(scaled([[3.0], [-4.0]], false), [1.5, -2.0]);
-        assert_eq!(scaled([[f32::INFINITY], [f32::NAN]], true), [0.0, 0.0]);
+        assert_eq!(scaled([[3.0], [-4.0]], 0.5), [1.5, -2.0]);
+        assert_eq!(scaled([[3.0], [f32::NEG_INFINITY]], 0.0), [0.0, 0.0]);
+        assert_eq!(scaled([[f32::INFINITY], [f32::NAN]], 0.0), [0.0, 0.0]);
     }
 }
