@@ -14,6 +14,7 @@ mod renderer;
 mod reporter;
 mod samples;
 mod strategy;
+mod transfer;
 mod window;
 
 pub use batch::TokenBatch;

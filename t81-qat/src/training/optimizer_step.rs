@@ -2,13 +2,13 @@
 
 use std::thread;
 
-use burn::module::Module;
-use burn::optim::GradientsAccumulator;
-use burn::tensor::Device;
-use burn::train::{Learner, TrainOutput, TrainStep};
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Tensor};
+use burn::train::{Learner, TrainStep};
 
 use super::batch::TokenBatch;
 use super::model::{QatModel, StepOutput, StepState};
+use super::transfer::{gradients_on, model_on};
 
 /// Forward, backward and update on the batches of one optimizer step; the error is what happened.
 pub(super) fn optimizer_step(
@@ -21,51 +21,84 @@ pub(super) fn optimizer_step(
     for batch in &mut batches {
         batch.set_step_tokens(step_tokens);
     }
-    let mut accumulator = GradientsAccumulator::new();
-    let mut likelihood = None;
+    let mut sum = Sum::default();
     let model = learner.model();
-    for batch in batches {
-        for output in parallel_step(devices, &model, batch)? {
-            let gradients = output.grads.to_device(&devices[0], &model);
-            accumulator.accumulate(&model, gradients);
-            let part = output
-                .item
-                .negative_log_likelihood
-                .to_device(&devices[0].clone().inner());
-            likelihood = Some(match likelihood.take() {
-                Some(sum) => sum + part,
-                None => part,
-            });
-        }
+    let home = devices.first().ok_or("no device to compute on")?;
+    // In the order of the rows, so that sums do not depend on which worker was faster.
+    for part in in_parallel(devices, &model, shares(batches, devices.len()))? {
+        sum.add_from(&model, part, home);
     }
     drop(model);
+    let negative_log_likelihood = sum.likelihood.ok_or("an optimizer step without a batch")?;
     learner.lr_step();
-    learner.optimizer_step(accumulator.grads());
+    learner.optimizer_step(sum.gradients.grads());
     Ok(StepOutput {
-        negative_log_likelihood: likelihood.ok_or("an optimizer step without a batch")?,
+        negative_log_likelihood,
         tokens: step_tokens,
         state,
     })
 }
 
-/// One batch, its rows shared out over the workers. The outputs come in the order of the rows, so that sums over
-/// them do not depend on which worker was faster.
-fn parallel_step(
+/// What has been added up so far.
+#[derive(Default)]
+struct Sum {
+    gradients: GradientsAccumulator<QatModel>,
+    likelihood: Option<Tensor<1>>,
+}
+
+impl Sum {
+    fn add(&mut self, model: &QatModel, gradients: GradientsParams, likelihood: Tensor<1>) {
+        self.gradients.accumulate(model, gradients);
+        self.likelihood = Some(match self.likelihood.take() {
+            Some(sum) => sum + likelihood,
+            None => likelihood,
+        });
+    }
+
+    /// Adds what a worker has added up on its own device.
+    fn add_from(&mut self, model: &QatModel, mut part: Self, home: &Device) {
+        let Some(likelihood) = part.likelihood else {
+            return;
+        };
+        let gradients = gradients_on(part.gradients.grads(), model, home);
+        self.add(
+            model,
+            gradients,
+            likelihood.to_device(&home.clone().inner()),
+        );
+    }
+}
+
+/// The rows of each batch shared out over `workers`: the parts of each worker.
+fn shares(batches: Vec<TokenBatch>, workers: usize) -> Vec<Vec<TokenBatch>> {
+    let mut shares: Vec<Vec<TokenBatch>> = Vec::new();
+    for batch in batches {
+        for (worker, part) in batch.split(workers).into_iter().enumerate() {
+            match shares.get_mut(worker) {
+                Some(share) => share.push(part),
+                None => shares.push(vec![part]),
+            }
+        }
+    }
+    shares
+}
+
+/// Each worker adds up its share on its own device, so that weights and gradients travel once a step, however many batches it has.
+fn in_parallel(
     devices: &[Device],
     model: &QatModel,
-    batch: TokenBatch,
-) -> Result<Vec<TrainOutput<StepOutput>>, &'static str> {
-    let mut parts = batch.split(devices.len());
-    if parts.len() == 1 {
-        return Ok(vec![TrainStep::step(model, parts.swap_remove(0))]);
+    mut shares: Vec<Vec<TokenBatch>>,
+) -> Result<Vec<Sum>, &'static str> {
+    if shares.len() == 1 {
+        return Ok(vec![added_up(model, shares.swap_remove(0))]);
     }
-    let outputs = thread::scope(|scope| {
-        let workers: Vec<_> = parts
+    let sums = thread::scope(|scope| {
+        let workers: Vec<_> = shares
             .into_iter()
             .zip(devices)
-            .map(|(part, device)| {
+            .map(|(share, device)| {
                 let model = model.clone();
-                scope.spawn(move || TrainStep::step(&model.fork(device), part))
+                scope.spawn(move || added_up(&model_on(&model, device), share))
             })
             .collect();
         workers
@@ -73,8 +106,16 @@ fn parallel_step(
             .map(thread::ScopedJoinHandle::join)
             .collect::<Vec<_>>()
     });
-    outputs
-        .into_iter()
-        .map(|output| output.map_err(|_| "a worker panicked"))
+    sums.into_iter()
+        .map(|sum| sum.map_err(|_| "a worker panicked"))
         .collect()
+}
+
+fn added_up(model: &QatModel, batches: Vec<TokenBatch>) -> Sum {
+    let mut sum = Sum::default();
+    for batch in batches {
+        let output = TrainStep::step(model, batch);
+        sum.add(model, output.grads, output.item.negative_log_likelihood);
+    }
+    sum
 }
