@@ -12,6 +12,7 @@ mod decoder;
 mod fresh;
 mod loss;
 mod precision;
+mod stages;
 mod traversal;
 mod weights;
 

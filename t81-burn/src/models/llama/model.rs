@@ -3,6 +3,7 @@ use super::layer::LlamaLayer;
 use super::rotary::RotaryTables;
 use crate::models::cache::{CacheError, DecoderCache};
 use crate::models::loss::{Head, TokenLoss};
+use crate::models::stages::Stages;
 use crate::models::traversal::{Naming, load_weights, visit_weights, weight_specs};
 use crate::models::weights::{LoadWeightsError, Weight, WeightLayout, WeightSpec};
 use burn::module::Module;
@@ -47,13 +48,7 @@ impl Llama {
 
     /// States after the last normalisation: tokens `[batch, length]` to `[batch, length, hidden_size]`.
     pub fn forward_hidden(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        let mut states = self.embed_tokens.forward(tokens);
-        let dtype = self.compute_dtype.unwrap_or(states.dtype());
-        let context = AttentionContext::new(&self.rotary, &states, self.sliding_window, dtype);
-        for layer in &self.layers {
-            states = layer.forward(states, &context, None);
-        }
-        self.norm.forward(states)
+        self.hidden_states(tokens)
     }
 
     /// Logits of the token after the last one of `tokens` `[batch, length]`, which follow those in `cache` and are added to
@@ -142,6 +137,31 @@ impl Llama {
             Some(linear) => Head::Untied(linear.weight.val()),
             None => Head::Tied(self.embed_tokens.weight.val()),
         }
+    }
+}
+
+impl Stages for Llama {
+    type Layer = LlamaLayer;
+
+    fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        self.embed_tokens.forward(tokens)
+    }
+
+    fn layers(&self) -> &[LlamaLayer] {
+        &self.layers
+    }
+
+    fn layer_function(
+        &self,
+        states: &Tensor<3>,
+    ) -> impl Fn(&LlamaLayer, Tensor<3>) -> Tensor<3> + use<> {
+        let dtype = self.compute_dtype.unwrap_or(states.dtype());
+        let context = AttentionContext::new(&self.rotary, states, self.sliding_window, dtype);
+        move |layer, states| layer.forward(states, &context, None)
+    }
+
+    fn normalize(&self, states: Tensor<3>) -> Tensor<3> {
+        self.norm.forward(states)
     }
 }
 
