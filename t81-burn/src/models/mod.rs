@@ -7,6 +7,7 @@
 mod attention;
 mod backend;
 mod cache;
+mod checkpointing;
 mod config_error;
 mod decoder;
 mod fresh;
