@@ -244,7 +244,8 @@ impl Session<'_> {
         let scales_loss = self.dtype == Some(DType::F16);
         let mut model = QatModel::new(decoder.train(), settings.max_grad_norm)
             .with_loss_scale(scales_loss.then(|| LossScale::new(start.loss_scale)))
-            .with_teacher(self.teacher()?);
+            .with_teacher(self.teacher()?)
+            .with_gradient_checkpointing(self.arguments.gradient_checkpointing);
         if start.step > 0 {
             println!("resuming after step {}", start.step);
             model = self.restore_model(start.step, model)?;

@@ -225,17 +225,22 @@ impl Decoder {
         teacher: &Self,
         share: f64,
     ) -> TokenLoss {
-        let states = teacher.forward_hidden(tokens.clone().inner());
-        let [batch, length, width] = states.dims();
-        let dtype = teacher.compute_dtype().unwrap_or(states.dtype());
-        let teacher = Teacher {
-            states: states.reshape([batch * length, width]).cast(dtype),
-            head: teacher.head().cast(dtype),
-            share,
-        };
+        let teacher = teacher.taught(tokens.clone().inner(), share);
         let states = self.forward_hidden(tokens);
         self.head()
             .loss(states, targets, mask, self.compute_dtype(), Some(teacher))
+    }
+
+    /// What this model predicts for `tokens`, as a student is taught it.
+    pub(super) fn taught(&self, tokens: Tensor<2, Int>, share: f64) -> Teacher {
+        let states = self.forward_hidden(tokens);
+        let [batch, length, width] = states.dims();
+        let dtype = self.compute_dtype().unwrap_or(states.dtype());
+        Teacher {
+            states: states.reshape([batch * length, width]).cast(dtype),
+            head: self.head().cast(dtype),
+            share,
+        }
     }
 
     /// Puts packed weights, by their Hugging Face names, in the place of float ones; see [`Ternary::pack`](crate::Ternary::pack).
@@ -246,11 +251,11 @@ impl Decoder {
         }
     }
 
-    fn head(&self) -> Head {
+    pub(super) fn head(&self) -> Head {
         inside!(self, model => model.head())
     }
 
-    fn compute_dtype(&self) -> Option<DType> {
+    pub(super) fn compute_dtype(&self) -> Option<DType> {
         inside!(self, model => model.compute_dtype)
     }
 

@@ -7,11 +7,13 @@
 mod attention;
 mod backend;
 mod cache;
+mod checkpointing;
 mod config_error;
 mod decoder;
 mod fresh;
 mod loss;
 mod precision;
+mod stages;
 mod traversal;
 mod weights;
 

@@ -116,6 +116,9 @@ pub struct TrainArguments {
     /// Batches an optimizer step sums up.
     #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 1, value_parser = positive)]
     pub gradient_accumulation_steps: usize,
+    /// Keep the activations of one layer at a time and compute the others again: less memory, longer steps, the same result.
+    #[arg(long, help_heading = "Training")]
+    pub gradient_checkpointing: bool,
     /// Settings that were measured together; each can still be set apart.
     #[arg(
         long,

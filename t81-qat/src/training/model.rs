@@ -60,6 +60,8 @@ pub struct QatModel {
     #[module(skip)]
     teacher: Option<Teacher>,
     #[module(skip)]
+    gradient_checkpointing: bool,
+    #[module(skip)]
     gradient_norm: Arc<Mutex<Option<Tensor<1>>>>,
 }
 
@@ -71,6 +73,7 @@ impl QatModel {
             max_grad_norm,
             loss_scale: None,
             teacher: None,
+            gradient_checkpointing: false,
             gradient_norm: Arc::default(),
         }
     }
@@ -98,25 +101,41 @@ impl QatModel {
         self
     }
 
-    fn loss(&self, batch: TokenBatch) -> (Tensor<1>, usize) {
-        let tokens = batch.tokens();
+    /// Whether a step keeps the activations of one layer at a time and computes the others again.
+    pub(crate) fn with_gradient_checkpointing(mut self, checkpointing: bool) -> Self {
+        self.gradient_checkpointing = checkpointing;
+        self
+    }
+
+    /// The mean loss of `batch`, without autodiff, and the gradients of what `objective` makes of it.
+    fn loss_and_gradients(
+        &self,
+        batch: TokenBatch,
+        objective: impl FnOnce(Tensor<1>) -> Tensor<1>,
+    ) -> (Tensor<1>, GradientsParams) {
         let device = self.devices().swap_remove(0);
         let (inputs, targets, mask) = batch.tensors(&device);
-        let loss = match &self.teacher {
-            Some(teacher) if device.is_autodiff() => {
-                // The devices of several workers: at home on one of them, a copy on the others.
-                let decoder = teacher.decoder.as_ref().clone().to_device(&device.inner());
-                self.decoder.forward_distillation_loss(
-                    inputs,
-                    targets,
-                    mask,
-                    &decoder,
-                    teacher.share,
-                )
-            }
-            _ => self.decoder.forward_loss(inputs, targets, mask),
+        // The devices of several workers: at home on one of them, a copy on the others.
+        let taught = self.teacher.as_ref().map(|teacher| {
+            let decoder = teacher.decoder.as_ref().clone();
+            (decoder.to_device(&device.inner()), teacher.share)
+        });
+        let taught = taught.as_ref().map(|(decoder, share)| (decoder, *share));
+        if self.gradient_checkpointing {
+            let decoder = &self.decoder;
+            let (loss, gradients) =
+                decoder.forward_backward(inputs, targets, mask, taught, objective);
+            return (loss.mean, gradients);
+        }
+        let loss = match taught {
+            Some((teacher, share)) => self
+                .decoder
+                .forward_distillation_loss(inputs, targets, mask, teacher, share),
+            None => self.decoder.forward_loss(inputs, targets, mask),
         };
-        (loss.mean, tokens)
+        let gradients = objective(loss.mean.clone()).backward();
+        let gradients = GradientsParams::from_grads(gradients, &self.decoder);
+        (loss.mean.inner(), gradients)
     }
 }
 
@@ -125,19 +144,24 @@ impl TrainStep for QatModel {
     type Output = StepOutput;
 
     fn step(&self, batch: TokenBatch) -> TrainOutput<StepOutput> {
-        let share = batch.share_of_step();
-        let (mean, tokens) = self.loss(batch);
-        let mut objective = mean.clone().mul_scalar(share);
-        if let Some(scale) = &self.loss_scale {
-            objective = objective * Tensor::from_inner(scale.factor(&mean.device().inner()));
-        }
-        let gradients = objective.backward();
-        let output = StepOutput {
-            negative_log_likelihood: mean.inner().mul_scalar(tokens as f64),
+        let (share, tokens) = (batch.share_of_step(), batch.tokens());
+        let scale = self.loss_scale.as_ref();
+        let (mean, grads) = self.loss_and_gradients(batch, |mean| {
+            let objective = mean.mul_scalar(share);
+            match scale {
+                Some(scale) => {
+                    let factor = scale.factor(&objective.device().inner());
+                    objective * Tensor::from_inner(factor)
+                }
+                None => objective,
+            }
+        });
+        let item = StepOutput {
+            negative_log_likelihood: mean.mul_scalar(tokens as f64),
             tokens,
             state: StepState::default(),
         };
-        TrainOutput::new(self, gradients, output)
+        TrainOutput { grads, item }
     }
 
     fn optimize(
@@ -187,9 +211,12 @@ impl InferenceStep for QatModel {
     type Output = StepOutput;
 
     fn step(&self, batch: TokenBatch) -> StepOutput {
-        let (mean, tokens) = self.loss(batch);
+        let tokens = batch.tokens();
+        let device = self.devices().swap_remove(0);
+        let (inputs, targets, mask) = batch.tensors(&device);
+        let loss = self.decoder.forward_loss(inputs, targets, mask);
         StepOutput {
-            negative_log_likelihood: mean.mul_scalar(tokens as f64),
+            negative_log_likelihood: loss.mean.mul_scalar(tokens as f64),
             tokens,
             state: StepState::default(),
         }

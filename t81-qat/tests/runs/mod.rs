@@ -1,5 +1,7 @@
 //! Runs of seconds through the built command.
 
+#![allow(dead_code, reason = "no file of tests needs all of it")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -2,6 +2,7 @@ use super::layer::Gpt2Layer;
 use crate::models::attention::CausalAttention;
 use crate::models::cache::{CacheError, DecoderCache};
 use crate::models::loss::{Head, TokenLoss};
+use crate::models::stages::Stages;
 use crate::models::traversal::{Naming, load_weights, visit_weights, weight_specs};
 use crate::models::weights::{LoadWeightsError, Weight, WeightLayout, WeightSpec};
 use crate::operations::embedding::embed_tokens;
@@ -50,19 +51,7 @@ impl Gpt2 {
     /// # Panics
     /// If `length` exceeds [`context_length`](Self::context_length).
     pub fn forward_hidden(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        let (length, context) = (tokens.dims()[1], self.context_length());
-        assert!(
-            length <= context,
-            "a sequence of {length} tokens for a model with {context} positions"
-        );
-        let positions = self.wpe.weight.val().narrow(0, 0, length);
-        let mut states = embed_tokens(&self.wte, tokens) + positions.unsqueeze::<3>();
-        let causal =
-            CausalAttention::new(&states, None, self.compute_dtype.unwrap_or(states.dtype()));
-        for layer in &self.h {
-            states = layer.forward(states, &causal, None);
-        }
-        self.ln_f.forward(states)
+        self.hidden_states(tokens)
     }
 
     /// Logits of the token after the last one of `tokens` `[batch, length]`, which follow those in `cache` and are added to
@@ -151,6 +140,37 @@ impl Gpt2 {
             Some(linear) => Head::Untied(linear.weight.val()),
             None => Head::Tied(self.wte.weight.val()),
         }
+    }
+}
+
+impl Stages for Gpt2 {
+    type Layer = Gpt2Layer;
+
+    fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        let (length, context) = (tokens.dims()[1], self.context_length());
+        assert!(
+            length <= context,
+            "a sequence of {length} tokens for a model with {context} positions"
+        );
+        let positions = self.wpe.weight.val().narrow(0, 0, length);
+        embed_tokens(&self.wte, tokens) + positions.unsqueeze::<3>()
+    }
+
+    fn layers(&self) -> &[Gpt2Layer] {
+        &self.h
+    }
+
+    fn layer_function(
+        &self,
+        states: &Tensor<3>,
+    ) -> impl Fn(&Gpt2Layer, Tensor<3>) -> Tensor<3> + use<> {
+        let dtype = self.compute_dtype.unwrap_or(states.dtype());
+        let causal = CausalAttention::new(states, None, dtype);
+        move |layer, states| layer.forward(states, &causal, None)
+    }
+
+    fn normalize(&self, states: Tensor<3>) -> Tensor<3> {
+        self.ln_f.forward(states)
     }
 }
 

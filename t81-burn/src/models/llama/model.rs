@@ -4,6 +4,7 @@ use super::rotary::RotaryTables;
 use crate::models::cache::{CacheError, DecoderCache};
 use crate::models::loss::{Head, TokenLoss};
 use crate::models::precision::normalize;
+use crate::models::stages::Stages;
 use crate::models::traversal::{Naming, load_weights, visit_weights, weight_specs};
 use crate::models::weights::{LoadWeightsError, Weight, WeightLayout, WeightSpec};
 use crate::operations::embedding::embed_tokens;
@@ -49,14 +50,7 @@ impl Llama {
 
     /// States after the last normalisation: tokens `[batch, length]` to `[batch, length, hidden_size]`.
     pub fn forward_hidden(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        let mut states = embed_tokens(&self.embed_tokens, tokens);
-        let dtype = self.compute_dtype.unwrap_or(states.dtype());
-        let context = AttentionContext::new(&self.rotary, &states, self.sliding_window, dtype);
-        for layer in &self.layers {
-            states = layer.forward(states, &context, None);
-        }
-        let dtype = states.dtype();
-        normalize(&self.norm, states, dtype)
+        self.hidden_states(tokens)
     }
 
     /// Logits of the token after the last one of `tokens` `[batch, length]`, which follow those in `cache` and are added to
@@ -71,7 +65,7 @@ impl Llama {
     ) -> Result<Tensor<2>, CacheError> {
         let [batch, length] = tokens.dims();
         cache.begin([batch, length], self.layers.len(), None)?;
-        let mut states = embed_tokens(&self.embed_tokens, tokens);
+        let mut states = self.embed(tokens);
         let dtype = self.compute_dtype.unwrap_or(states.dtype());
         let window = self.sliding_window;
         let context =
@@ -80,9 +74,7 @@ impl Llama {
             states = layer.forward(states, &context, Some(cache));
         }
         cache.advance(length);
-        let last = states.narrow(1, length - 1, 1);
-        let dtype = last.dtype();
-        let last = normalize(&self.norm, last, dtype);
+        let last = self.normalize(states.narrow(1, length - 1, 1));
         Ok(self.head().logits(last).squeeze_dim::<2>(1))
     }
 
@@ -147,6 +139,32 @@ impl Llama {
             Some(linear) => Head::Untied(linear.weight.val()),
             None => Head::Tied(self.embed_tokens.weight.val()),
         }
+    }
+}
+
+impl Stages for Llama {
+    type Layer = LlamaLayer;
+
+    fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        embed_tokens(&self.embed_tokens, tokens)
+    }
+
+    fn layers(&self) -> &[LlamaLayer] {
+        &self.layers
+    }
+
+    fn layer_function(
+        &self,
+        states: &Tensor<3>,
+    ) -> impl Fn(&LlamaLayer, Tensor<3>) -> Tensor<3> + use<> {
+        let dtype = self.compute_dtype.unwrap_or(states.dtype());
+        let context = AttentionContext::new(&self.rotary, states, self.sliding_window, dtype);
+        move |layer, states| layer.forward(states, &context, None)
+    }
+
+    fn normalize(&self, states: Tensor<3>) -> Tensor<3> {
+        let dtype = states.dtype();
+        normalize(&self.norm, states, dtype)
     }
 }
 
