@@ -12,6 +12,8 @@ use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension, get_de
 use burn::tensor::{DType, Tensor, TensorData, read_sync};
 use t81_core::{ActivationPrecision, InterleavedMatrix, Layout, Quantizer};
 
+use crate::activations::fake_quantize_composed;
+
 /// What [`ternary_quantize`] does to a weight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TernarySettings {
@@ -116,6 +118,21 @@ pub trait TernaryOps: Backend {
         settings: TernarySettings,
     ) -> FloatTensor<Self> {
         weaken_zeros::<Self>(gradient, weight, &settings)
+    }
+
+    /// Replaces activations by what their int8 stands for, in blocks of 256 along the last dimension; see
+    /// [`fake_quantize_activations`](crate::fake_quantize_activations).
+    ///
+    /// # Shapes
+    ///
+    /// - `input`: `[..., d_input]`
+    /// - output: the same shape and float type; computed in f32
+    ///
+    /// The gradient passes straight through. A backend that divides less exactly than a CPU may give other last bits of a
+    /// scale, and where these decide a rounding the next code.
+    #[fusion(dtype = input, shape = input)]
+    fn fake_quantize_activations(input: FloatTensor<Self>) -> FloatTensor<Self> {
+        fake_quantize_composed::<Self>(input)
     }
 
     /// Multiplies activations with a packed ternary weight, which has no gradient.

@@ -1,7 +1,7 @@
 use super::rotary::{RotaryTables, rotate};
 use crate::models::attention::{CausalAttention, split_heads};
 use crate::models::cache::LayerCache;
-use crate::models::precision::project;
+use crate::models::precision::{project, project_each};
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm};
 use burn::tensor::{DType, Tensor};
@@ -94,10 +94,11 @@ impl LlamaAttention {
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
         let dtype = context.dtype();
-        let project = |layer, states| project(layer, states, dtype);
-        let query = split_heads(project(&self.q_proj, states.clone()), self.heads);
-        let key = split_heads(project(&self.k_proj, states.clone()), self.key_value_heads);
-        let value = split_heads(project(&self.v_proj, states), self.key_value_heads);
+        let layers = [&self.q_proj, &self.k_proj, &self.v_proj];
+        let [query, key, value] = project_each(layers, states, dtype);
+        let query = split_heads(query, self.heads);
+        let key = split_heads(key, self.key_value_heads);
+        let value = split_heads(value, self.key_value_heads);
         let turn = |states: Tensor<4>, norm: &Option<RmsNorm>| {
             let states = match norm {
                 Some(norm) => norm
@@ -112,6 +113,7 @@ impl LlamaAttention {
             Some(windowed) if self.windowed => windowed,
             _ => &context.causal,
         };
-        project(&self.o_proj, causal.attend(query, key, value, cache))
+        let attended = causal.attend(query, key, value, cache);
+        project(&self.o_proj, attended, dtype)
     }
 }
