@@ -142,7 +142,7 @@ pub trait TernaryOps: Backend {
     /// - `input`: `[batch, d_input]`
     /// - output: `[batch, d_output]`, of the float type of the input
     ///
-    /// A backend without packed kernels makes floats of the weight and ignores `precision`.
+    /// A backend without packed kernels makes floats of the weight, and for int8 rounds the activations.
     #[fusion(dtype = input, shape = {
         let mut shape = input.clone();
         shape[1] = weight.rows();
@@ -153,7 +153,10 @@ pub trait TernaryOps: Backend {
         weight: Arc<InterleavedMatrix>,
         precision: ActivationPrecision,
     ) -> FloatTensor<Self> {
-        let _ = precision;
+        let input = match precision {
+            ActivationPrecision::Float32 => input,
+            ActivationPrecision::Int8 => Self::fake_quantize_activations(input),
+        };
         let matrix = weight.to_matrix();
         let mut values = vec![0.0; matrix.rows() * matrix.columns()];
         matrix
