@@ -36,6 +36,7 @@
 //! - [`TernarySchedule`], [`TernaryHandle`], [`TernaryScheduler`]: warm-up of threshold and blend, driven by the
 //!   optimizer step and saved with Burn's checkpoints.
 //! - [`ternary_quantize`], [`TernaryOps`]: the operation itself, with its straight-through gradient.
+//! - [`Ternary::with_activations`]: training that sees the int8 activations of quick inference, too.
 //! - [`Ternary::pack`]: inference with two bits a weight, on the packed kernels of `t81_core`.
 //! - [`inference`]: the LLaMA family on a CPU, without tensors: text token after token from packed weights.
 //! - [`models`]: decoder-only language models whose parameters carry the names of their Hugging Face checkpoints.
@@ -46,6 +47,7 @@
 //! - `ndarray`: Burn's older CPU backend, by the host quantizer.
 //! - `wgpu`, `vulkan`, `metal`, `cuda`: GPUs, with a kernel that gives the bits of the CPU.
 
+mod activations;
 mod backends;
 mod linear;
 mod operations;
@@ -59,6 +61,7 @@ mod selection;
 pub mod inference;
 pub mod models;
 
+pub use activations::fake_quantize_activations;
 pub use linear::{TernaryLinear, TernaryLinearConfig};
 pub use ops::{TernaryOps, TernarySettings, ternary_matmul, ternary_quantize};
 pub use packed::{PackedWeight, PackedWeights, packed_linear};

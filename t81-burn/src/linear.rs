@@ -51,6 +51,9 @@ pub struct TernaryLinearConfig {
     /// Deterministic or stochastic rounding during training; evaluation is deterministic.
     #[config(default = "Rounding::Deterministic")]
     pub rounding: Rounding,
+    /// How activations enter the product, in training and evaluation; int8 is what [`TernaryLinear::pack`] can compute with.
+    #[config(default = "ActivationPrecision::Float32")]
+    pub activations: ActivationPrecision,
 }
 
 impl TernaryLinearConfig {
@@ -97,7 +100,9 @@ impl TernaryLinearConfig {
             .with_reference(self.reference)
             .with_scale(self.scale)
             .with_rounding(self.rounding);
-        let mut ternary = Ternary::new(quantizer).with_selection(Selection::default());
+        let mut ternary = Ternary::new(quantizer)
+            .with_selection(Selection::default())
+            .with_activations(self.activations);
         if let Some(handle) = handle {
             ternary = ternary.with_handle(handle.clone());
         }

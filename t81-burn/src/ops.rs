@@ -12,6 +12,7 @@ use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension, get_de
 use burn::tensor::{DType, Tensor, TensorData, read_sync};
 use t81_core::{ActivationPrecision, InterleavedMatrix, Layout, Quantizer};
 
+use crate::activations::fake_quantize_composed;
 use crate::operations::cast;
 
 /// What [`ternary_quantize`] does to a weight.
@@ -137,6 +138,21 @@ pub trait TernaryOps: Backend {
         weaken::<Self>(gradient, ternary, gain, dtype)
     }
 
+    /// Replaces activations by what their int8 stands for, in blocks of 256 along the last dimension; see
+    /// [`fake_quantize_activations`](crate::fake_quantize_activations).
+    ///
+    /// # Shapes
+    ///
+    /// - `input`: `[..., d_input]`
+    /// - output: the same shape and float type; computed in f32
+    ///
+    /// The gradient passes straight through. A backend that divides less exactly than a CPU may give other last bits of a
+    /// scale, and where these decide a rounding the next code.
+    #[fusion(dtype = input, shape = input)]
+    fn fake_quantize_activations(input: FloatTensor<Self>) -> FloatTensor<Self> {
+        fake_quantize_composed::<Self>(input)
+    }
+
     /// Multiplies activations with a packed ternary weight, which has no gradient.
     ///
     /// # Shapes
@@ -144,7 +160,7 @@ pub trait TernaryOps: Backend {
     /// - `input`: `[batch, d_input]`
     /// - output: `[batch, d_output]`, of the float type of the input
     ///
-    /// A backend without packed kernels makes floats of the weight and ignores `precision`.
+    /// A backend without packed kernels makes floats of the weight, and for int8 rounds the activations.
     #[fusion(dtype = input, shape = {
         let mut shape = input.clone();
         shape[1] = weight.rows();
@@ -155,7 +171,10 @@ pub trait TernaryOps: Backend {
         weight: Arc<InterleavedMatrix>,
         precision: ActivationPrecision,
     ) -> FloatTensor<Self> {
-        let _ = precision;
+        let input = match precision {
+            ActivationPrecision::Float32 => input,
+            ActivationPrecision::Int8 => Self::fake_quantize_activations(input),
+        };
         let matrix = weight.to_matrix();
         let mut values = vec![0.0; matrix.rows() * matrix.columns()];
         matrix

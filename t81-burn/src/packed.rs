@@ -8,8 +8,9 @@ use burn::nn::Linear;
 use burn::tensor::{Tensor, TensorData};
 use t81_core::{ActivationPrecision, CodeEncoding, InterleavedMatrix, Layout, TernaryMatrix};
 
+use crate::activations::fake_quantize_activations;
 use crate::ops::ternary_matmul;
-use crate::reparameterization::{QuantizeWeightError, Ternary};
+use crate::reparameterization::{QuantizeWeightError, Ternary, TernaryWeight};
 use crate::report::TernaryReport;
 
 impl Ternary {
@@ -189,7 +190,8 @@ impl Reparameterization for PackedWeight {
     }
 }
 
-/// Applies a `Linear` layer: on the packed kernels if its weight is packed, as Burn does otherwise.
+/// Applies a `Linear` layer: on the packed kernels if its weight is packed, as Burn does otherwise, with the activations of
+/// [`Ternary::with_activations`] if its weight is ternary.
 ///
 /// # Shapes
 ///
@@ -197,7 +199,10 @@ impl Reparameterization for PackedWeight {
 /// - output: `[..., d_output]`
 pub fn packed_linear<const D: usize>(layer: &Linear, input: Tensor<D>) -> Tensor<D> {
     let Some(weight) = layer.weight.reparameterization::<PackedWeight>() else {
-        return layer.forward(input);
+        return layer.forward(match rounds_activations(layer) {
+            true => fake_quantize_activations(input),
+            false => input,
+        });
     };
     let mut shape = input.dims();
     let rows = shape[..D - 1].iter().product();
@@ -208,4 +213,10 @@ pub fn packed_linear<const D: usize>(layer: &Linear, input: Tensor<D>) -> Tensor
     }
     shape[D - 1] = weight.matrix.rows();
     output.reshape(shape)
+}
+
+/// Whether a layer's weight is ternary and wants its activations in int8. A packed one rounds them in its own product.
+pub(crate) fn rounds_activations(layer: &Linear) -> bool {
+    let weight = layer.weight.reparameterization::<TernaryWeight>();
+    weight.is_some_and(|weight| weight.activations() == ActivationPrecision::Int8)
 }

@@ -2,7 +2,9 @@
 
 use burn::module::{Module, ModuleVisitor, Param, Reparameterization, Reparameterizer};
 use burn::tensor::{DType, Tensor};
-use t81_core::{Granularity, Layout, QuantizeError, Quantizer, Rounding, TernaryMatrix};
+use t81_core::{
+    ActivationPrecision, Granularity, Layout, QuantizeError, Quantizer, Rounding, TernaryMatrix,
+};
 
 use crate::ops::{TernarySettings, ternary_quantize};
 use crate::report::{KeptParameter, TernaryParameter, TernaryReport};
@@ -41,6 +43,7 @@ pub struct Ternary {
     selection: Selection,
     zero_gain: f32,
     compute_dtype: Option<DType>,
+    activations: ActivationPrecision,
 }
 
 impl Default for Ternary {
@@ -65,6 +68,7 @@ impl Ternary {
             selection: Selection::default(),
             zero_gain: 1.0,
             compute_dtype: None,
+            activations: ActivationPrecision::Float32,
         }
     }
 
@@ -73,6 +77,19 @@ impl Ternary {
     /// keep their own type.
     pub fn with_compute_dtype(mut self, dtype: Option<DType>) -> Self {
         self.compute_dtype = dtype;
+        self
+    }
+
+    /// How activations enter the products with the ternary weights, in training and evaluation:
+    /// [`ActivationPrecision::Int8`] trains what a model [packed](Self::pack) for int8 computes, up to the rounding of f32
+    /// sums. Gradients pass straight through the rounding.
+    ///
+    /// A weight cannot see what it is multiplied with, so the layer's forward pass must:
+    /// [`packed_linear`](crate::packed_linear), with which the decoders of [`models`](crate::models) and
+    /// [`TernaryLinear`](crate::TernaryLinear) compute, does; the `forward` of any other `Linear` takes activations as they
+    /// are. A model that was [materialized](Module::materialize) has no ternary weights left and rounds nothing.
+    pub fn with_activations(mut self, activations: ActivationPrecision) -> Self {
+        self.activations = activations;
         self
     }
 
@@ -135,6 +152,7 @@ impl Ternary {
             handle: &self.handle,
             zero_gain: self.zero_gain,
             compute_dtype: self.compute_dtype,
+            activations: self.activations,
         };
         (model.apply_reparameterization(attach), report)
     }
@@ -297,6 +315,7 @@ struct Attach<'a> {
     handle: &'a TernaryHandle,
     zero_gain: f32,
     compute_dtype: Option<DType>,
+    activations: ActivationPrecision,
 }
 
 impl Reparameterizer for Attach<'_> {
@@ -313,6 +332,7 @@ impl Reparameterizer for Attach<'_> {
             salt: fnv1a(path),
             zero_gain: self.zero_gain,
             compute_dtype: self.compute_dtype,
+            activations: self.activations,
         });
         (param, weight)
     }
@@ -331,9 +351,16 @@ pub struct TernaryWeight {
     zero_gain: f32,
     #[module(skip)]
     compute_dtype: Option<DType>,
+    #[module(skip)]
+    activations: ActivationPrecision,
 }
 
 impl TernaryWeight {
+    /// How activations enter the products with the weight.
+    pub fn activations(&self) -> ActivationPrecision {
+        self.activations
+    }
+
     /// The quantizer of exact ternary weights at the current step: deterministic, with the schedule's threshold.
     pub fn exact_quantizer(&self) -> Quantizer {
         exact(self.quantizer.clone(), &self.handle)

@@ -40,7 +40,10 @@ mod settings;
 mod vectorized;
 
 pub use codec::{BlockFormat, CodecError};
-pub use kernels::{ActivationPrecision, CodeEncoding, Instructions, InterleavedMatrix};
+pub use kernels::{
+    ACTIVATION_BLOCK, ActivationPrecision, CodeEncoding, Instructions, InterleavedMatrix,
+    fake_quantize_activations,
+};
 pub use matrix::{MatrixError, TernaryMatrix};
 pub use quantize::{
     Distortion, QuantizeError, QuantizeStatistics, Quantizer, StochasticKey, stochastic_uniform,

@@ -15,7 +15,7 @@ use crate::command::Run;
 use crate::device::workers;
 use crate::error::QatError;
 use crate::evaluation::{Evaluation, evaluate_windows};
-use crate::inference::InferenceModel;
+use crate::inference::{Floats, InferenceModel, activation_precision};
 use crate::training::QatModel;
 
 /// Tokens a window of llama-perplexity.
@@ -29,8 +29,8 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<Run, QatError> {
         .unwrap_or(LLAMA_CPP_CONTEXT.min(config.context_length()));
     check_block_size(block_size, &config)?;
     let device = Device::flex();
-    let precision = arguments.activations.into();
-    let model = InferenceModel::open(&directory, &config, precision, &device)?;
+    let precision = activation_precision(arguments.activations, &directory);
+    let model = InferenceModel::open(&directory, &config, precision, Floats::Exact, &device)?;
     let tokenizer = load_tokenizer(directory.directory())?;
     let mut tokens = tokenize_text(&tokenizer, &read_text(&arguments.text)?)?;
     let first_token = beginning_of_sequence(directory.directory())?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use t81_burn::models::{Decoder, Weight, WeightLayout};
 use t81_burn::{Ternary, TernaryReport};
-use t81_core::QuantizeError;
+use t81_core::{ActivationPrecision, QuantizeError};
 use t81_hub::{Dtype, OutputFormat, Storage, T81Metadata, T81Writer, TensorPlan};
 
 use crate::error::QatError;
@@ -18,6 +18,7 @@ pub(crate) fn write_t81_directory(
     ternary: &Ternary,
     report: &TernaryReport,
     source: &Source,
+    activations: ActivationPrecision,
     training: Value,
 ) -> Result<PathBuf, QatError> {
     let is_ternary = |name: &str| {
@@ -87,6 +88,7 @@ pub(crate) fn write_t81_directory(
         quantizer,
         source.model_type(),
     );
+    metadata.activations = (!report.ternary.is_empty()).then_some(activations);
     metadata.extra.insert("training".to_string(), training);
     Ok(writer.finish(metadata)?)
 }

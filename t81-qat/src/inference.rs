@@ -8,8 +8,18 @@ use t81_core::ActivationPrecision;
 use t81_core::dense::FloatFormat;
 use t81_hub::{Dtype, HubError, T81Directory, T81Tensor, TensorView};
 
+use crate::cli::ActivationChoice;
 use crate::error::QatError;
 use crate::load::{load_decoder, load_packed};
+
+/// What becomes of matrices of floats beside int8 activations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Floats {
+    /// They stay as they are, so that perplexities are those of the training run.
+    Exact,
+    /// 16 bits, as in an exported file: there is less to read for each token.
+    Quick,
+}
 
 /// A model for inference.
 #[allow(
@@ -25,17 +35,19 @@ pub(crate) enum InferenceModel {
 
 impl InferenceModel {
     /// The model of `directory`, which `config` describes. On a CPU its ternary weights stay packed and `precision` says how
-    /// activations enter the products; a GPU, which has no packed kernels, computes with floats.
+    /// activations enter the products; a GPU, which has no packed kernels, computes with floats. `floats` is for the matrices
+    /// that are not ternary.
     pub(crate) fn open(
         directory: &T81Directory,
         config: &DecoderConfig,
         precision: ActivationPrecision,
+        floats: Floats,
         device: &Device,
     ) -> Result<Self, QatError> {
         let on_cpu = *device == Device::flex();
         Ok(match config {
             DecoderConfig::Llama(config) if on_cpu => {
-                Self::Llama(load_llama(directory, config, precision)?)
+                Self::Llama(load_llama(directory, config, precision, floats)?)
             }
             _ if on_cpu => {
                 Self::Decoder(load_packed(directory, precision, device)?, device.clone())
@@ -51,6 +63,15 @@ impl InferenceModel {
             Self::Decoder(decoder, device) => Sequence::of_decoder(decoder, device, context_length),
         }
     }
+}
+
+/// How activations are to enter the products with the ternary weights of `directory`: as `choice` says, else as in training.
+pub(crate) fn activation_precision(
+    choice: Option<ActivationChoice>,
+    directory: &T81Directory,
+) -> ActivationPrecision {
+    let trained = directory.metadata().activations.unwrap_or_default();
+    choice.map_or(trained, Into::into)
 }
 
 /// Tokens that a model has seen.
@@ -99,11 +120,18 @@ pub(crate) fn load_llama(
     directory: &T81Directory,
     config: &LlamaConfig,
     precision: ActivationPrecision,
+    floats: Floats,
 ) -> Result<LlamaInference, QatError> {
     LlamaInference::load(config, precision, |name| {
         Ok::<_, HubError>(match directory.get(name)? {
             T81Tensor::Ternary(matrix) => InferenceWeight::Ternary(matrix),
-            T81Tensor::Dense(tensor) => InferenceWeight::Floats(float_rows(tensor)),
+            T81Tensor::Dense(tensor) => {
+                let rows = float_rows(tensor);
+                InferenceWeight::Floats(match floats {
+                    Floats::Exact => rows.exact(),
+                    Floats::Quick => rows,
+                })
+            }
         })
     })
     .map_err(|source| QatError::LoadWeights {

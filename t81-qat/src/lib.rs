@@ -32,8 +32,9 @@ mod summary;
 mod training;
 
 pub use cli::{
-    BenchArguments, Cli, Command, ComputeType, EvaluateArguments, GenerateArguments,
-    LearningRateType, MatrixShape, ReportArguments, TextRows, TrainArguments, WarmupType,
+    ActivationChoice, BenchArguments, Cli, Command, ComputeType, EvaluateArguments,
+    GenerateArguments, LearningRateType, MatrixShape, ReportArguments, TextRows, TrainArguments,
+    WarmupType,
 };
 pub use command::{Run, run_command};
 pub use device::DeviceChoice;

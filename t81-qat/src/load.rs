@@ -11,7 +11,7 @@ use t81_hub::{HubError, T81Directory, T81Tensor};
 
 use crate::architecture::decoder_config;
 use crate::error::QatError;
-use crate::inference::load_llama;
+use crate::inference::{Floats, load_llama};
 
 /// Opens a t81 directory, or the output directory of a run, as a Burn model on `device`. Its weights are the exact ternary
 /// values (`scale * code`) as floats, so it computes what the exported file says.
@@ -90,7 +90,7 @@ pub fn from_pretrained_t81_inference(
 ) -> Result<LlamaInference, QatError> {
     let directory = T81Directory::open(directory)?;
     match decoder_config(directory.config(), directory.directory())? {
-        DecoderConfig::Llama(config) => load_llama(&directory, &config, precision),
+        DecoderConfig::Llama(config) => load_llama(&directory, &config, precision, Floats::Quick),
         DecoderConfig::Gpt2(_) => Err(QatError::NotLlama {
             directory: directory.directory().to_path_buf(),
         }),

@@ -44,6 +44,7 @@ impl Session<'_> {
             &self.ternary,
             &self.report,
             &self.source,
+            self.settings.activations,
             training,
         )?;
         let directory = T81Directory::open(&t81)?;

@@ -73,6 +73,7 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
     let mut ternary = Ternary::new(settings.quantizer.clone())
         .with_schedule(&settings.schedule)
         .with_zero_gain(settings.ternary_zero_gain)
+        .with_activations(settings.activations)
         .with_compute_dtype(dtype)
         .with_selection(settings.selection()?);
     if settings.auto_granularity {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use t81_burn::{Ramp, RampShape, Selection, TernarySchedule};
-use t81_core::{Quantizer, Rounding};
+use t81_core::{ActivationPrecision, Quantizer, Rounding};
 
 use crate::cli::{LearningRateType, TextRows, TrainArguments, WarmupType};
 use crate::error::QatError;
@@ -64,6 +64,9 @@ pub struct RunSettings {
     pub auto_granularity: bool,
     /// Factor of the gradients of weights whose code is 0.
     pub ternary_zero_gain: f32,
+    /// How activations enter the products with ternary weights.
+    #[serde(default)]
+    pub activations: ActivationPrecision,
     /// Warm-up of threshold and blend.
     pub schedule: TernarySchedule,
     /// `--include`.
@@ -154,6 +157,7 @@ impl RunSettings {
             quantizer,
             auto_granularity: granularity.is_none(),
             ternary_zero_gain: arguments.ternary_zero_gain.unwrap_or(preset.zero_gain),
+            activations: arguments.activations.into(),
             schedule: TernarySchedule {
                 threshold: Ramp::new(
                     shape(arguments.ternary_warmup_type),
@@ -359,5 +363,20 @@ mod tests {
             error.to_string(),
             "--resume with another learning_rate: the run in x has 0.001, the command line asks for 0.5"
         );
+        let now = settings(&["--max-steps", "50", "--activations", "int8"]);
+        let error = read.check_resumed(&now, Path::new("x")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "--resume with another activations: the run in x has \"float32\", the command line asks for \"int8\""
+        );
+    }
+
+    #[test]
+    fn a_run_from_before_activations_were_a_setting_took_them_as_they_are() {
+        let now = settings(&[]);
+        let mut fields = fields(&now);
+        assert!(fields.remove("activations").is_some());
+        let read: RunSettings = serde_json::from_value(Value::Object(fields)).unwrap();
+        read.check_resumed(&now, Path::new("x")).unwrap();
     }
 }

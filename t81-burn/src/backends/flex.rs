@@ -7,8 +7,9 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, TensorData};
 use rayon::prelude::*;
 
-use t81_core::{ActivationPrecision, InterleavedMatrix};
+use t81_core::{ActivationPrecision, InterleavedMatrix, fake_quantize_activations};
 
+use crate::activations::fake_quantize_composed;
 use crate::operations::embedding::EmbeddingOps;
 use crate::operations::normalization::NormalizationOps;
 use crate::operations::rotation::RotationOps;
@@ -64,6 +65,22 @@ impl TernaryOps for Flex {
                     *output = gradient * factor;
                 }
             });
+        FloatTensor::<Self>::from_data(TensorData::new(output, shape))
+    }
+
+    fn fake_quantize_activations(input: FloatTensor<Self>) -> FloatTensor<Self> {
+        if input.dtype() != DType::F32 {
+            return fake_quantize_composed::<Self>(input);
+        }
+        let input = input.to_contiguous();
+        let shape = input.shape();
+        let values = input
+            .as_slice::<f32>()
+            .expect("a contiguous F32 tensor is a slice of f32");
+        let columns = shape.as_slice().last().copied().unwrap_or(0);
+        let mut output = vec![0.0; values.len()];
+        fake_quantize_activations(values, columns, &mut output)
+            .expect("the last dimension divides the tensor");
         FloatTensor::<Self>::from_data(TensorData::new(output, shape))
     }
 

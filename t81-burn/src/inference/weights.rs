@@ -23,6 +23,7 @@ type ReadRow<'a> = dyn Fn(usize, &mut [f32]) + Sync + 'a;
 pub struct FloatRows<'a> {
     shape: Vec<usize>,
     format: FloatFormat,
+    exact: bool,
     read: Box<ReadRow<'a>>,
 }
 
@@ -46,8 +47,16 @@ impl<'a> FloatRows<'a> {
         Self {
             shape,
             format,
+            exact: false,
             read: Box::new(read),
         }
+    }
+
+    /// Rounds no value, whatever activations are rounded to. Beside int8 activations a matrix would otherwise be an f16, as in
+    /// an exported file; the model that was trained has it in 32 bits.
+    pub fn exact(mut self) -> Self {
+        self.exact = true;
+        self
     }
 
     /// Row-major values.
@@ -71,6 +80,7 @@ impl<'a> FloatRows<'a> {
 
     fn smallest_format(&self, precision: ActivationPrecision) -> FloatFormat {
         let largest_f16 = 65504.0;
+        let rounds = precision == ActivationPrecision::Int8 && !self.exact;
         let (mut bf16, mut f16, mut in_range) = (true, true, true);
         let mut values = vec![0.0; self.shape[1]];
         for row in 0..self.shape[0] {
@@ -78,7 +88,7 @@ impl<'a> FloatRows<'a> {
             bf16 = bf16 && FloatFormat::Bf16.holds(&values);
             f16 = f16 && FloatFormat::F16.holds(&values);
             in_range = in_range && values.iter().all(|value| value.abs() <= largest_f16);
-            if !(bf16 || f16 || in_range && precision == ActivationPrecision::Int8) {
+            if !(bf16 || f16 || in_range && rounds) {
                 return FloatFormat::F32;
             }
         }
@@ -181,6 +191,8 @@ mod tests {
             let rows = FloatRows::from_values(vec![2, 2], vec![1.0, 0.0, 0.5, value]);
             assert_eq!(rows.matrix(exact).format(), float32, "{value}");
             assert_eq!(rows.matrix(rounded).format(), int8, "{value}");
+            let kept = rows.exact().matrix(rounded);
+            assert_eq!(kept.format(), float32, "{value}");
         }
     }
 }

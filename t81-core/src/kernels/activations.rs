@@ -1,10 +1,10 @@
 //! Activations as the kernels read them: padded to the steps of the weights.
 
-use super::segments::{ACTIVATION_BLOCK, Segment};
+use super::int8::{ACTIVATION_BLOCK, quantize_block};
+use super::segments::Segment;
 use crate::vectorized::vectorized;
 
-/// A batch of activations in int8, in the scheme of llama.cpp's Q8_K: a block of 256 has the scale that takes its
-/// element of largest magnitude to -127, and its elements are rounded to nearest, ties to even.
+/// A batch of activations in int8, block by block as [`quantize_block`] rounds them.
 ///
 /// The values are stored as the products read them: in bands of [`BAND`] rows (the last may have fewer), in which every
 /// four columns of all rows lie side by side. So a product reads along one address for all its rows, which as rows of
@@ -149,8 +149,6 @@ pub(super) fn padded_columns(segments: &[Segment], step_columns: usize) -> usize
 }
 
 vectorized! {
-    /// Quantizes a block and returns its scale: NaN where an element is not finite, 0 where all are too small to scale.
-    fn quantize_block(block: &[f32], values: &mut [i8]) -> f32 = quantize_block_loop;
     fn sum(values: &[i8]) -> i32 = sum_loop;
 }
 
@@ -159,83 +157,10 @@ fn sum_loop(values: &[i8]) -> i32 {
     values.iter().map(|&value| i32::from(value)).sum()
 }
 
-#[inline(always)]
-fn quantize_block_loop(block: &[f32], values: &mut [i8]) -> f32 {
-    const INFINITE: u32 = 0x7f80_0000;
-    const SIGN: u32 = 0x8000_0000;
-    /// Adding it leaves a float's integer part, rounded to nearest even, in the low bits of the mantissa.
-    const ROUNDING: f32 = 12_582_912.0;
-    let largest = block
-        .iter()
-        .fold(0, |largest, value| largest.max(value.abs().to_bits()));
-    if largest >= INFINITE {
-        values.fill(0);
-        return f32::NAN;
-    }
-    // The first of the extremes decides; seldom are there two of opposite signs.
-    let (positive, negative) = block
-        .iter()
-        .fold((false, false), |(positive, negative), value| {
-            (
-                positive | (value.to_bits() == largest),
-                negative | (value.to_bits() == largest | SIGN),
-            )
-        });
-    let first = || {
-        let mut extremes = block
-            .iter()
-            .filter(|value| value.abs().to_bits() == largest);
-        extremes
-            .next()
-            .is_some_and(|value| value.is_sign_negative())
-    };
-    let extreme = match (positive, negative) {
-        (true, true) if first() => -f32::from_bits(largest),
-        (false, true) => -f32::from_bits(largest),
-        _ => f32::from_bits(largest),
-    };
-    let inverse = -127.0 / extreme;
-    if !inverse.is_finite() {
-        values.fill(0);
-        return 0.0;
-    }
-    for (value, quantized) in block.iter().zip(values) {
-        *quantized = ((inverse * value + ROUNDING).to_bits() & 0xff) as u8 as i8;
-    }
-    1.0 / inverse
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kernels::segments::cut;
-
-    #[test]
-    fn a_block_takes_its_largest_element_to_minus_127() {
-        let mut values = [0; 5];
-        let scale = quantize_block(&[0.5, -2.0, 1.0, 0.0, 2.0], &mut values);
-        assert_eq!(scale, 2.0 / 127.0);
-        assert_eq!(values, [32, -127, 64, 0, 127]);
-        // The first of two extremes decides the sign of the scale.
-        let scale = quantize_block(&[2.0, -2.0], &mut values[..2]);
-        assert_eq!((scale, &values[..2]), (-2.0 / 127.0, &[-127_i8, 127][..]));
-    }
-
-    #[test]
-    fn halves_go_to_the_even_integer() {
-        let mut values = [0; 5];
-        quantize_block(&[-127.0, 0.5, 1.5, -2.5, 126.5], &mut values);
-        assert_eq!(values, [-127, 0, 2, -2, 126]);
-    }
-
-    #[test]
-    fn a_block_without_scale_is_zero_and_one_with_nan_is_nan() {
-        let mut values = [7; 3];
-        assert_eq!(quantize_block(&[0.0, 1e-44, -1e-44], &mut values), 0.0);
-        assert_eq!(values, [0; 3]);
-        assert!(quantize_block(&[1.0, f32::NAN, 0.0], &mut values).is_nan());
-        assert!(quantize_block(&[1.0, f32::NEG_INFINITY, 0.0], &mut values).is_nan());
-    }
 
     #[test]
     fn rows_are_padded_segment_by_segment() {

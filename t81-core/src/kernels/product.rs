@@ -1,6 +1,7 @@
 //! The product of an interleaved matrix with a batch of activations.
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::activations::{Int8Activations, pad_floats};
 use super::instructions::{FLOAT_PANELS, Instructions};
@@ -9,12 +10,16 @@ use super::kernel::{FloatScratch, MOST_PANELS};
 use crate::matrix::{MatrixError, check_length};
 
 /// How activations enter a product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+///
+/// Text form in files: `float32`, `int8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ActivationPrecision {
     /// As they are: the result is the product with the dequantized weights, up to the rounding of f32 sums.
     #[default]
     Float32,
-    /// Rounded to int8 in blocks of 256, by the scheme of llama.cpp's Q8_K: several times faster.
+    /// Rounded to int8 in blocks of 256, by the scheme of llama.cpp's Q8_K: several times faster. The values are those of
+    /// [`fake_quantize_activations`](crate::fake_quantize_activations).
     Int8,
 }
 

@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-/// Activations that share an int8 scale, as in llama.cpp's Q8_K.
-pub(super) const ACTIVATION_BLOCK: usize = 256;
+use super::int8::ACTIVATION_BLOCK;
 
 /// A run of input features that lie in one group of weights and in one block of activations.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use t81_core::{Granularity, Quantizer};
+use t81_core::{ActivationPrecision, Granularity, Quantizer};
 
 use super::plan::OutputFormat;
 use crate::files::MAX_JSON_BYTES;
@@ -33,6 +33,10 @@ pub struct T81Metadata {
     pub source: String,
     /// Settings of the quantizer. A tensor's own granularity is in its [`TernaryTensorInfo`].
     pub quantizer: Quantizer,
+    /// How activations entered the products with ternary weights when these were trained, if that is known; inference does
+    /// best to do the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activations: Option<ActivationPrecision>,
     /// The `model_type` of `config.json`.
     pub architecture: String,
     /// Every ternary tensor by name; filled in by the writer.
@@ -134,6 +138,7 @@ impl T81Metadata {
             tool_version: tool_version.into(),
             source: source.into(),
             quantizer,
+            activations: None,
             architecture: architecture.into(),
             tensors: BTreeMap::new(),
             dense_tensors: BTreeMap::new(),

@@ -23,9 +23,9 @@ pub struct EvaluateArguments {
     #[arg(long, value_name = "N", value_parser = positive)]
     pub max_windows: Option<usize>,
     /// How activations enter the products with ternary weights: as they are, or rounded to int8 as llama.cpp does, which is
-    /// several times faster.
-    #[arg(long, value_enum, default_value_t = ActivationChoice::Float32)]
-    pub activations: ActivationChoice,
+    /// several times faster [default: as in training where the directory says how, else float32].
+    #[arg(long, value_name = "TYPE", value_enum)]
+    pub activations: Option<ActivationChoice>,
     /// Write the logits of the first window as raw little-endian f32, [tokens, vocabulary].
     #[arg(long, value_name = "FILE")]
     pub logits_out: Option<PathBuf>,

@@ -48,9 +48,9 @@ pub struct GenerateArguments {
     )]
     pub stop_at_eos: bool,
     /// How activations enter the products with ternary weights: as they are, or rounded to int8 as llama.cpp does, which is
-    /// several times faster.
-    #[arg(long, value_enum, default_value_t = ActivationChoice::Float32)]
-    pub activations: ActivationChoice,
+    /// several times faster [default: as in training where the directory says how, else float32].
+    #[arg(long, value_name = "TYPE", value_enum)]
+    pub activations: Option<ActivationChoice>,
     /// Where to compute: auto (a GPU if there is one), cpu, gpu, or one as in vulkan:0, metal:0, cuda:0.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,

@@ -11,7 +11,7 @@ mod values;
 use clap::{Parser, Subcommand};
 
 pub use bench::{BenchArguments, MatrixShape};
-pub use choices::{ComputeType, LearningRateType, TextRows, WarmupType};
+pub use choices::{ActivationChoice, ComputeType, LearningRateType, TextRows, WarmupType};
 pub use evaluate::EvaluateArguments;
 pub use generate::GenerateArguments;
 pub use report::ReportArguments;

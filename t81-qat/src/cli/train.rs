@@ -7,7 +7,7 @@ use t81_core::GranularityChoice;
 use t81_core::{Reference, ScaleRule};
 use t81_gguf::ExportType;
 
-use super::choices::{ComputeType, LearningRateType, TextRows, WarmupType};
+use super::choices::{ActivationChoice, ComputeType, LearningRateType, TextRows, WarmupType};
 use super::values::{fraction, learning_rate, non_negative_number, positive, positive_number};
 use crate::device::DeviceChoice;
 use crate::recipe::Recipe;
@@ -262,6 +262,10 @@ pub struct TrainArguments {
     /// What the threshold is a fraction of: abs-mean or abs-max [default: by the recipe, abs-mean].
     #[arg(long, value_name = "REFERENCE", help_heading = "Ternary")]
     pub reference: Option<Reference>,
+    /// How activations enter the products with ternary weights: as they are, or rounded to int8 as `generate --activations int8`
+    /// and llama.cpp round them.
+    #[arg(long, value_name = "TYPE", help_heading = "Ternary", value_enum, default_value_t = ActivationChoice::Float32)]
+    pub activations: ActivationChoice,
     /// Only `Linear` weights whose name matches become ternary.
     #[arg(long, value_name = "REGEX", help_heading = "Ternary")]
     pub include: Option<String>,

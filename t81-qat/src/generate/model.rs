@@ -4,15 +4,15 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use t81_burn::models::DecoderConfig;
-use t81_core::ActivationPrecision;
 use t81_datasets::load_tokenizer;
 use t81_hub::T81Directory;
 use tokenizers::Tokenizer;
 
 use super::prompt::TextBounds;
 use crate::architecture::decoder_config;
+use crate::cli::ActivationChoice;
 use crate::error::QatError;
-use crate::inference::InferenceModel;
+use crate::inference::{Floats, InferenceModel, activation_precision};
 use crate::source::Source;
 
 /// The metadata of a t81 directory.
@@ -27,11 +27,11 @@ pub(crate) struct GenerationModel {
 
 impl GenerationModel {
     /// Opens a t81 directory with its exact weights, the output directory of a run, a checkpoint directory, or an id of the
-    /// Hub at a revision. `precision` is for the products with packed ternary weights.
+    /// Hub at a revision. `activations` is for the products with packed ternary weights.
     pub(crate) fn open(
         model: &str,
         revision: Option<&str>,
-        precision: ActivationPrecision,
+        activations: Option<ActivationChoice>,
         device: &Device,
     ) -> Result<Self, QatError> {
         let path = Path::new(model);
@@ -39,12 +39,16 @@ impl GenerationModel {
             .iter()
             .any(|directory| directory.join(T81_METADATA).is_file());
         match is_t81 && revision.is_none() {
-            true => Self::t81(path, precision, device),
+            true => Self::t81(path, activations, device),
             false => Self::checkpoint(model, revision, device),
         }
     }
 
-    fn t81(path: &Path, precision: ActivationPrecision, device: &Device) -> Result<Self, QatError> {
+    fn t81(
+        path: &Path,
+        activations: Option<ActivationChoice>,
+        device: &Device,
+    ) -> Result<Self, QatError> {
         let directory = T81Directory::open(path)?;
         let config = decoder_config(directory.config(), directory.directory())?;
         let tokenizer = load_tokenizer(directory.directory())?;
@@ -56,8 +60,9 @@ impl GenerationModel {
                 model: config.vocab_size(),
             });
         }
+        let precision = activation_precision(activations, &directory);
         Ok(Self {
-            model: InferenceModel::open(&directory, &config, precision, device)?,
+            model: InferenceModel::open(&directory, &config, precision, Floats::Quick, device)?,
             bounds: TextBounds::read(directory.directory(), directory.config())?,
             config,
             tokenizer,

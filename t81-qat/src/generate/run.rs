@@ -14,12 +14,7 @@ use crate::error::QatError;
 pub(crate) fn run(arguments: &GenerateArguments) -> Result<Run, QatError> {
     let device = device::open(arguments.device, 1)?.swap_remove(0);
     let revision = arguments.revision.as_deref();
-    let model = GenerationModel::open(
-        &arguments.model,
-        revision,
-        arguments.activations.into(),
-        &device,
-    )?;
+    let model = GenerationModel::open(&arguments.model, revision, arguments.activations, &device)?;
     let prompt = encode_prompt(&model.tokenizer, &arguments.prompt, model.bounds.first)?;
     let limits = Limits {
         max_new_tokens: arguments.max_new_tokens,

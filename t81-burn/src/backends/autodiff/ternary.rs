@@ -1,5 +1,5 @@
 //! The straight-through gradient: the derivative of the ternary value by the weight is taken as 1, or as
-//! [`TernarySettings::zero_gain`] where the code is 0.
+//! [`TernarySettings::zero_gain`] where the code is 0, and that of a rounded activation by the activation as 1.
 
 use burn::backend::Autodiff;
 use burn::backend::TensorMetadata;
@@ -77,6 +77,25 @@ impl<B: TernaryOps, C: CheckpointStrategy> TernaryOps for Autodiff<B, C> {
             }
             OpsKind::UnTracked(preparation) => {
                 preparation.finish(B::ternary_quantize(weight.into_primitive(), settings))
+            }
+        }
+    }
+
+    fn fake_quantize_activations(input: FloatTensor<Self>) -> FloatTensor<Self> {
+        match StraightThrough
+            .prepare::<C>([input.node()])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(preparation) => {
+                let state = State {
+                    dtype: input.dtype(),
+                    codes: Codes::Alike,
+                };
+                preparation.finish(state, B::fake_quantize_activations(input.into_primitive()))
+            }
+            OpsKind::UnTracked(preparation) => {
+                preparation.finish(B::fake_quantize_activations(input.into_primitive()))
             }
         }
     }

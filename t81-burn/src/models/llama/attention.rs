@@ -1,7 +1,7 @@
 use super::rotary::RotaryTables;
 use crate::models::attention::{CausalAttention, split_heads};
 use crate::models::cache::LayerCache;
-use crate::models::precision::{normalize, project};
+use crate::models::precision::{normalize, project, project_each};
 use crate::operations::rotation::rotate_heads;
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm};
@@ -95,10 +95,9 @@ impl LlamaAttention {
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
         let dtype = context.dtype();
-        let project = |layer, states| project(layer, states, dtype);
-        let query = project(&self.q_proj, states.clone());
-        let key = project(&self.k_proj, states.clone());
-        let value = split_heads(project(&self.v_proj, states), self.key_value_heads);
+        let layers = [&self.q_proj, &self.k_proj, &self.v_proj];
+        let [query, key, value] = project_each(layers, states, dtype);
+        let value = split_heads(value, self.key_value_heads);
         let turn = |states: Tensor<3>, heads, norm: &Option<RmsNorm>| {
             let states = match norm {
                 Some(norm) => normalize_heads(norm, states, heads),
@@ -112,7 +111,8 @@ impl LlamaAttention {
             Some(windowed) if self.windowed => windowed,
             _ => &context.causal,
         };
-        project(&self.o_proj, causal.attend(query, key, value, cache))
+        let attended = causal.attend(query, key, value, cache);
+        project(&self.o_proj, attended, dtype)
     }
 }
 

@@ -1,6 +1,6 @@
 use super::attention::{AttentionContext, LlamaAttention};
 use crate::models::cache::LayerCache;
-use crate::models::precision::{normalize, project};
+use crate::models::precision::{normalize, project, project_each};
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm};
 use burn::tensor::activation::silu;
@@ -20,9 +20,8 @@ pub struct LlamaMlp {
 impl LlamaMlp {
     /// `[batch, length, hidden_size]` to the same shape, in `dtype`.
     pub(super) fn forward(&self, states: Tensor<3>, dtype: DType) -> Tensor<3> {
-        let gate = silu(project(&self.gate_proj, states.clone(), dtype));
-        let up = project(&self.up_proj, states, dtype);
-        project(&self.down_proj, gate * up, dtype)
+        let [gate, up] = project_each([&self.gate_proj, &self.up_proj], states, dtype);
+        project(&self.down_proj, silu(gate) * up, dtype)
     }
 }
 
