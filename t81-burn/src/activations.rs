@@ -119,10 +119,7 @@ mod tests {
 
     #[test]
     fn halves_are_rounded_in_f32() {
-        let halves = activations(6 * 300)
-            .into_iter()
-            .map(|value| half_of(value))
-            .collect::<Vec<_>>();
+        let halves: Vec<f32> = activations(6 * 300).into_iter().map(half_of).collect();
         let mut expected = vec![0.0; halves.len()];
         t81_core::fake_quantize_activations(&halves, 300, &mut expected).unwrap();
         let expected: Vec<f32> = expected.into_iter().map(half_of).collect();
