@@ -284,8 +284,14 @@ fn scale_gradients<M: Module>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::convert::Infallible;
+
     use burn::nn::LinearConfig;
-    use burn::tensor::Device;
+    use burn::tensor::{DType, Device};
+    use t81_burn::models::{DecoderConfig, llama::LlamaConfig};
+    use t81_datasets::TokenBlock;
+
+    use crate::optimizer::optimizer;
 
     #[test]
     fn a_gradient_out_of_range_counts_as_zero_and_another_is_scaled() {
@@ -304,5 +310,43 @@ mod tests {
         assert_eq!(scaled([[3.0], [-4.0]], 0.5), [1.5, -2.0]);
         assert_eq!(scaled([[3.0], [f32::NEG_INFINITY]], 0.0), [0.0, 0.0]);
         assert_eq!(scaled([[f32::INFINITY], [f32::NAN]], 0.0), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn an_overflow_leaves_the_weights_and_halves_the_scale() {
+        let device = Device::flex().autodiff();
+        let decoder = DecoderConfig::Llama(LlamaConfig::new(97, 32, 64, 1, 2)).init(&device);
+        let decoder = decoder.with_compute_dtype(Some(DType::F16));
+        let block = TokenBlock {
+            tokens: vec![5, 17, 40, 3, 96],
+        };
+        let weight = |model: &QatModel| {
+            let mut weights = Vec::new();
+            let collected = model.decoder.visit_weights(|weight| {
+                weights.extend(weight.values);
+                Ok::<_, Infallible>(())
+            });
+            collected.unwrap();
+            weights
+        };
+        let updated = |scale: f32| {
+            let scale = LossScale::new(Some(scale));
+            let model = QatModel::new(decoder.clone(), 1.0).with_loss_scale(Some(scale));
+            let mut optimizer = optimizer(&model, 0.0);
+            let output = TrainStep::step(&model, TokenBatch::new(&[block.clone()]));
+            model.optimize(&mut optimizer, 1e-2.into(), output.grads)
+        };
+        let before = weight(&QatModel::new(decoder.clone(), 1.0));
+        let skipped = updated(1e30);
+        assert_eq!(skipped.loss_scale(), Some(5e29));
+        assert_eq!(weight(&skipped), before);
+        let learnt = updated(1024.0);
+        assert_eq!(learnt.loss_scale(), Some(1024.0));
+        assert!(
+            learnt
+                .gradient_norm()
+                .is_some_and(|norm| norm.is_finite() && norm > 0.0)
+        );
+        assert_ne!(weight(&learnt), before);
     }
 }
