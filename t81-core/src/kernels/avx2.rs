@@ -11,8 +11,9 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::interleaved::{PANEL, STEP, Step};
-use super::kernel::Kernel;
+use super::activations::PaddedRows;
+use super::interleaved::{InterleavedMatrix, PANEL, STEP, Step};
+use super::kernel::{FloatKernel, FloatScratch, Kernel, products_of_floats};
 
 /// Must only be used inside a function compiled for `avx2,fma,f16c` on a machine that has them: every intrinsic below
 /// relies on it, which is the safety argument of each `unsafe` block here beside the loads and stores, whose memory is
@@ -266,6 +267,29 @@ impl Kernel for Avx2 {
     }
 
     #[inline(always)]
+    fn float_panels(
+        matrix: &InterleavedMatrix,
+        first: usize,
+        batch: &PaddedRows,
+        scratch: &mut FloatScratch,
+        output: &mut [[f32; PANEL]],
+    ) {
+        products_of_floats::<Self>(matrix, first, batch, scratch, output);
+    }
+
+    #[inline(always)]
+    fn accumulate_floats(totals: &mut [f32; PANEL], sums: [__m256; 2], scales: &[f16; PANEL]) {
+        let mut terms = scales_of(scales);
+        for half in 0..2 {
+            // SAFETY: see `Avx2`.
+            terms[half] = unsafe { _mm256_mul_ps(terms[half], sums[half]) };
+        }
+        add_to(totals, terms);
+    }
+}
+
+impl FloatKernel for Avx2 {
+    #[inline(always)]
     fn floats(quads: &[Step], weights: &mut [[f32; PANEL]]) {
         let (weights, _) = weights.as_chunks_mut::<4>();
         for (quad, weights) in quads.iter().zip(weights) {
@@ -297,21 +321,32 @@ impl Kernel for Avx2 {
         // SAFETY: see `Avx2`.
         unsafe {
             let mut sums = [[_mm256_setzero_ps(); 2]; P];
-            for (index, values) in values.iter().enumerate() {
-                let values = [
-                    _mm256_set1_ps(values[0]),
-                    _mm256_set1_ps(values[1]),
-                    _mm256_set1_ps(values[2]),
-                    _mm256_set1_ps(values[3]),
-                ];
+            for (index, pair) in values.chunks(2).enumerate() {
+                let (first, second) = (&pair[0], pair.get(1).unwrap_or(&[0.0; 4]));
+                let mut low = [_mm256_setzero_ps(); 4];
+                let mut high = [_mm256_setzero_ps(); 4];
+                for column in 0..4 {
+                    low[column] = _mm256_set1_ps(first[column]);
+                    high[column] = _mm256_set1_ps(second[column]);
+                }
                 for panel in 0..P {
-                    let mut codes = halves(&runs[panel][index]);
+                    let mut codes = halves(&runs[panel][2 * index]);
+                    let mut next = match runs[panel].get(2 * index + 1) {
+                        Some(quad) => halves(quad),
+                        // Whatever the codes: their values are 0.
+                        None => codes,
+                    };
                     for half in 0..2 {
                         for column in 0..4 {
                             let weights = _mm256_permutevar_ps(table(), codes[half]);
+                            let products = _mm256_mul_ps(weights, low[column]);
+                            let weights = _mm256_permutevar_ps(table(), next[half]);
+                            // A product with -1, 0 or 1 is exact: fused or not, the sum is the same.
+                            let products = _mm256_fmadd_ps(weights, high[column], products);
                             let sum = &mut sums[panel][half];
-                            *sum = _mm256_fmadd_ps(weights, values[column], *sum);
+                            *sum = _mm256_add_ps(*sum, products);
                             codes[half] = _mm256_srli_epi32::<8>(codes[half]);
+                            next[half] = _mm256_srli_epi32::<8>(next[half]);
                         }
                     }
                 }
@@ -332,32 +367,43 @@ impl Kernel for Avx2 {
         // SAFETY: 32 bytes are readable at each half of the weights; see `Avx2` for the instruction set.
         unsafe {
             let mut sums = [[_mm256_setzero_ps(); 2]; C];
-            for (index, weights) in weights.iter().enumerate() {
-                let (weights, _) = weights.as_chunks::<8>();
-                let weights = [
-                    _mm256_loadu_ps(weights[0].as_ptr()),
-                    _mm256_loadu_ps(weights[1].as_ptr()),
-                ];
-                for row in 0..C {
-                    let value = _mm256_set1_ps(rows[row][index]);
-                    for half in 0..2 {
-                        // A product with -1, 0 or 1 is exact: fused or not, the sum is the same.
-                        sums[row][half] = _mm256_fmadd_ps(weights[half], value, sums[row][half]);
+            for (index, eight) in weights.chunks(8).enumerate() {
+                for column in 0..4 {
+                    let first = 8 * index + column;
+                    let (low, _) = eight[column].as_chunks::<8>();
+                    let low = [
+                        _mm256_loadu_ps(low[0].as_ptr()),
+                        _mm256_loadu_ps(low[1].as_ptr()),
+                    ];
+                    let Some(high) = eight.get(column + 4) else {
+                        for row in 0..C {
+                            let value = _mm256_set1_ps(rows[row][first]);
+                            for half in 0..2 {
+                                let sum = sums[row][half];
+                                sums[row][half] = _mm256_fmadd_ps(low[half], value, sum);
+                            }
+                        }
+                        continue;
+                    };
+                    let (high, _) = high.as_chunks::<8>();
+                    let high = [
+                        _mm256_loadu_ps(high[0].as_ptr()),
+                        _mm256_loadu_ps(high[1].as_ptr()),
+                    ];
+                    for row in 0..C {
+                        let value = _mm256_set1_ps(rows[row][first]);
+                        let next = _mm256_set1_ps(rows[row][first + 4]);
+                        for half in 0..2 {
+                            // A product with -1, 0 or 1 is exact: fused or not, the sum is the same.
+                            let products = _mm256_mul_ps(low[half], value);
+                            let products = _mm256_fmadd_ps(high[half], next, products);
+                            sums[row][half] = _mm256_add_ps(sums[row][half], products);
+                        }
                     }
                 }
             }
             sums
         }
-    }
-
-    #[inline(always)]
-    fn accumulate_floats(totals: &mut [f32; PANEL], sums: [__m256; 2], scales: &[f16; PANEL]) {
-        let mut terms = scales_of(scales);
-        for half in 0..2 {
-            // SAFETY: see `Avx2`.
-            terms[half] = unsafe { _mm256_mul_ps(terms[half], sums[half]) };
-        }
-        add_to(totals, terms);
     }
 }
 

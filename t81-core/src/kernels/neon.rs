@@ -8,8 +8,9 @@ use std::arch::aarch64::*;
 
 use half::f16;
 
-use super::interleaved::{PANEL, Step};
-use super::kernel::Kernel;
+use super::activations::PaddedRows;
+use super::interleaved::{InterleavedMatrix, PANEL, Step};
+use super::kernel::{FloatKernel, FloatScratch, Kernel, products_of_floats};
 
 /// Must only be used inside a function compiled for `neon`, and `dotprod` with `DOTS`, on a machine that has them:
 /// every intrinsic below relies on it, which is the safety argument of each `unsafe` block here beside the loads and
@@ -70,6 +71,21 @@ fn add_to(totals: &mut [f32; PANEL], terms: [float32x4_t; QUARTERS]) {
             let sum = vaddq_f32(vld1q_f32(totals[quarter].as_ptr()), terms[quarter]);
             vst1q_f32(totals[quarter].as_mut_ptr(), sum);
         }
+    }
+}
+
+/// The floats of a column.
+#[inline(always)]
+fn quarters(weights: &[f32; PANEL]) -> [float32x4_t; QUARTERS] {
+    let (quarters, _) = weights.as_chunks::<4>();
+    // SAFETY: 16 bytes are readable at each quarter; see `Neon` for the instruction set.
+    unsafe {
+        [
+            vld1q_f32(quarters[0].as_ptr()),
+            vld1q_f32(quarters[1].as_ptr()),
+            vld1q_f32(quarters[2].as_ptr()),
+            vld1q_f32(quarters[3].as_ptr()),
+        ]
     }
 }
 
@@ -286,6 +302,33 @@ impl<const DOTS: bool> Kernel for Neon<DOTS> {
     }
 
     #[inline(always)]
+    fn float_panels(
+        matrix: &InterleavedMatrix,
+        first: usize,
+        batch: &PaddedRows,
+        scratch: &mut FloatScratch,
+        output: &mut [[f32; PANEL]],
+    ) {
+        products_of_floats::<Self>(matrix, first, batch, scratch, output);
+    }
+
+    #[inline(always)]
+    fn accumulate_floats(
+        totals: &mut [f32; PANEL],
+        sums: [float32x4_t; QUARTERS],
+        scales: &[f16; PANEL],
+    ) {
+        let mut terms = scales_of(scales);
+        for quarter in 0..QUARTERS {
+            // SAFETY: see `Neon`.
+            terms[quarter] = unsafe { vmulq_f32(terms[quarter], sums[quarter]) };
+        }
+        add_to(totals, terms);
+    }
+}
+
+impl<const DOTS: bool> FloatKernel for Neon<DOTS> {
+    #[inline(always)]
     fn floats(quads: &[Step], weights: &mut [[f32; PANEL]]) {
         let (weights, _) = weights.as_chunks_mut::<4>();
         for (quad, weights) in quads.iter().zip(weights) {
@@ -314,14 +357,23 @@ impl<const DOTS: bool> Kernel for Neon<DOTS> {
         // SAFETY: see `Neon`.
         unsafe {
             let mut sums = [[vdupq_n_f32(0.0); QUARTERS]; P];
-            for (index, values) in values.iter().enumerate() {
+            for (index, pair) in values.chunks(2).enumerate() {
+                let (low, high) = (&pair[0], pair.get(1).unwrap_or(&[0.0; 4]));
                 for panel in 0..P {
-                    let codes = load(&runs[panel][index]);
+                    let codes = load(&runs[panel][2 * index]);
+                    let next = match runs[panel].get(2 * index + 1) {
+                        Some(quad) => load(quad),
+                        // Whatever the codes: their values are 0.
+                        None => codes,
+                    };
                     for quarter in 0..QUARTERS {
-                        let columns = columns(codes[quarter]);
+                        let (columns, next) = (columns(codes[quarter]), columns(next[quarter]));
                         for column in 0..4 {
+                            // A product with -1, 0 or 1 is exact: fused or not, the sum is the same.
+                            let products = vmulq_n_f32(columns[column], low[column]);
+                            let products = vfmaq_n_f32(products, next[column], high[column]);
                             let sum = &mut sums[panel][quarter];
-                            *sum = vfmaq_n_f32(*sum, columns[column], values[column]);
+                            *sum = vaddq_f32(*sum, products);
                         }
                     }
                 }
@@ -342,36 +394,33 @@ impl<const DOTS: bool> Kernel for Neon<DOTS> {
         // SAFETY: 16 bytes are readable at each quarter of the weights; see `Neon` for the instruction set.
         unsafe {
             let mut sums = [[vdupq_n_f32(0.0); QUARTERS]; C];
-            for (index, weights) in weights.iter().enumerate() {
-                let (quarters, _) = weights.as_chunks::<4>();
-                let mut weights = [vdupq_n_f32(0.0); QUARTERS];
-                for quarter in 0..QUARTERS {
-                    weights[quarter] = vld1q_f32(quarters[quarter].as_ptr());
-                }
-                for row in 0..C {
-                    let value = rows[row][index];
-                    for quarter in 0..QUARTERS {
-                        // A product with -1, 0 or 1 is exact: fused or not, the sum is the same.
-                        let sum = &mut sums[row][quarter];
-                        *sum = vfmaq_n_f32(*sum, weights[quarter], value);
+            for (index, eight) in weights.chunks(8).enumerate() {
+                for column in 0..4 {
+                    let first = 8 * index + column;
+                    let low = quarters(&eight[column]);
+                    let Some(high) = eight.get(column + 4) else {
+                        for row in 0..C {
+                            for quarter in 0..QUARTERS {
+                                let sum = sums[row][quarter];
+                                sums[row][quarter] =
+                                    vfmaq_n_f32(sum, low[quarter], rows[row][first]);
+                            }
+                        }
+                        continue;
+                    };
+                    let high = quarters(high);
+                    for row in 0..C {
+                        let (value, next) = (rows[row][first], rows[row][first + 4]);
+                        for quarter in 0..QUARTERS {
+                            // A product with -1, 0 or 1 is exact: fused or not, the sum is the same.
+                            let products = vmulq_n_f32(low[quarter], value);
+                            let products = vfmaq_n_f32(products, high[quarter], next);
+                            sums[row][quarter] = vaddq_f32(sums[row][quarter], products);
+                        }
                     }
                 }
             }
             sums
         }
-    }
-
-    #[inline(always)]
-    fn accumulate_floats(
-        totals: &mut [f32; PANEL],
-        sums: [float32x4_t; QUARTERS],
-        scales: &[f16; PANEL],
-    ) {
-        let mut terms = scales_of(scales);
-        for quarter in 0..QUARTERS {
-            // SAFETY: see `Neon`.
-            terms[quarter] = unsafe { vmulq_f32(terms[quarter], sums[quarter]) };
-        }
-        add_to(totals, terms);
     }
 }
