@@ -25,8 +25,9 @@ pub(super) const MOST_PANELS: usize = 2;
 const FLOAT_COLUMNS: usize = 256;
 /// Panels of one product of floats with a single row: enough independent sums to hide the latency of one.
 pub(super) const FLOAT_PANELS: usize = 4;
-/// Rows of a float batch that share one reading of the codes at most, of 6.
-const FLOAT_TILE: usize = 6;
+/// Rows of a float batch that share one reading of the codes at most, of 6: eight vectors of sums leave half of AVX2's
+/// registers to weights and values.
+const FLOAT_TILE: usize = 4;
 
 /// The products of one instruction set with the sixteen rows of a panel.
 ///

@@ -74,19 +74,12 @@ fn add_to(totals: &mut [f32; PANEL], terms: [float32x4_t; QUARTERS]) {
     }
 }
 
-/// The floats of a column.
+/// A quarter of the weights of a column.
 #[inline(always)]
-fn quarters(weights: &[f32; PANEL]) -> [float32x4_t; QUARTERS] {
+fn quarter_of(weights: &[f32; PANEL], quarter: usize) -> float32x4_t {
     let (quarters, _) = weights.as_chunks::<4>();
-    // SAFETY: 16 bytes are readable at each quarter; see `Neon` for the instruction set.
-    unsafe {
-        [
-            vld1q_f32(quarters[0].as_ptr()),
-            vld1q_f32(quarters[1].as_ptr()),
-            vld1q_f32(quarters[2].as_ptr()),
-            vld1q_f32(quarters[3].as_ptr()),
-        ]
-    }
+    // SAFETY: 16 bytes are readable; see `Neon` for the instruction set.
+    unsafe { vld1q_f32(quarters[quarter].as_ptr()) }
 }
 
 /// The four columns of codes, for four rows, as floats.
@@ -349,31 +342,33 @@ impl<const DOTS: bool> FloatKernel for Neon<DOTS> {
         quads: [&[Step]; P],
         values: &[f32],
     ) -> [[float32x4_t; QUARTERS]; P] {
-        let (values, _) = values.as_chunks::<4>();
-        let mut runs: [&[Step]; P] = [&[]; P];
-        for panel in 0..P {
-            runs[panel] = &quads[panel][..values.len()];
-        }
+        let (pairs, rest) = values.as_chunks::<8>();
         // SAFETY: see `Neon`.
         unsafe {
             let mut sums = [[vdupq_n_f32(0.0); QUARTERS]; P];
-            for (index, pair) in values.chunks(2).enumerate() {
-                let (low, high) = (&pair[0], pair.get(1).unwrap_or(&[0.0; 4]));
-                for panel in 0..P {
-                    let codes = load(&runs[panel][2 * index]);
-                    let next = match runs[panel].get(2 * index + 1) {
-                        Some(quad) => load(quad),
-                        // Whatever the codes: their values are 0.
-                        None => codes,
-                    };
+            for panel in 0..P {
+                let (runs, alone) = quads[panel].as_chunks::<2>();
+                for ([first, second], values) in runs.iter().zip(pairs) {
+                    let (first, second) = (load(first), load(second));
                     for quarter in 0..QUARTERS {
-                        let (columns, next) = (columns(codes[quarter]), columns(next[quarter]));
+                        let (low, high) = (columns(first[quarter]), columns(second[quarter]));
                         for column in 0..4 {
                             // A product with -1, 0 or 1 is exact: fused or not, the sum is the same.
-                            let products = vmulq_n_f32(columns[column], low[column]);
-                            let products = vfmaq_n_f32(products, next[column], high[column]);
+                            let pair = vmulq_n_f32(low[column], values[column]);
+                            let pair = vfmaq_n_f32(pair, high[column], values[column + 4]);
                             let sum = &mut sums[panel][quarter];
-                            *sum = vaddq_f32(*sum, products);
+                            *sum = vaddq_f32(*sum, pair);
+                        }
+                    }
+                }
+                // Base three may leave a quad alone.
+                for (quad, values) in alone.iter().zip(rest.as_chunks::<4>().0) {
+                    let codes = load(quad);
+                    for quarter in 0..QUARTERS {
+                        let columns = columns(codes[quarter]);
+                        for column in 0..4 {
+                            let sum = &mut sums[panel][quarter];
+                            *sum = vfmaq_n_f32(*sum, columns[column], values[column]);
                         }
                     }
                 }
@@ -387,36 +382,35 @@ impl<const DOTS: bool> FloatKernel for Neon<DOTS> {
         weights: &[[f32; PANEL]],
         values: [&[f32]; C],
     ) -> [[float32x4_t; QUARTERS]; C] {
-        let mut rows: [&[f32]; C] = [&[]; C];
+        let (eights, rest) = weights.as_chunks::<8>();
+        let mut rows: [&[[f32; 8]]; C] = [&[]; C];
         for row in 0..C {
-            rows[row] = &values[row][..weights.len()];
+            rows[row] = &values[row].as_chunks().0[..eights.len()];
         }
-        // SAFETY: 16 bytes are readable at each quarter of the weights; see `Neon` for the instruction set.
+        // SAFETY: see `Neon`.
         unsafe {
             let mut sums = [[vdupq_n_f32(0.0); QUARTERS]; C];
-            for (index, eight) in weights.chunks(8).enumerate() {
+            for (index, weights) in eights.iter().enumerate() {
                 for column in 0..4 {
-                    let first = 8 * index + column;
-                    let low = quarters(&eight[column]);
-                    let Some(high) = eight.get(column + 4) else {
+                    let (low, high) = (&weights[column], &weights[column + 4]);
+                    for quarter in 0..QUARTERS {
+                        let (low, high) = (quarter_of(low, quarter), quarter_of(high, quarter));
                         for row in 0..C {
-                            for quarter in 0..QUARTERS {
-                                let sum = sums[row][quarter];
-                                sums[row][quarter] =
-                                    vfmaq_n_f32(sum, low[quarter], rows[row][first]);
-                            }
-                        }
-                        continue;
-                    };
-                    let high = quarters(high);
-                    for row in 0..C {
-                        let (value, next) = (rows[row][first], rows[row][first + 4]);
-                        for quarter in 0..QUARTERS {
+                            let values = &rows[row][index];
                             // A product with -1, 0 or 1 is exact: fused or not, the sum is the same.
-                            let products = vmulq_n_f32(low[quarter], value);
-                            let products = vfmaq_n_f32(products, high[quarter], next);
-                            sums[row][quarter] = vaddq_f32(sums[row][quarter], products);
+                            let pair = vmulq_n_f32(low, values[column]);
+                            let pair = vfmaq_n_f32(pair, high, values[column + 4]);
+                            sums[row][quarter] = vaddq_f32(sums[row][quarter], pair);
                         }
+                    }
+                }
+            }
+            for (column, weights) in rest.iter().enumerate() {
+                for quarter in 0..QUARTERS {
+                    let weights = quarter_of(weights, quarter);
+                    for row in 0..C {
+                        let value = values[row][8 * eights.len() + column];
+                        sums[row][quarter] = vfmaq_n_f32(sums[row][quarter], weights, value);
                     }
                 }
             }

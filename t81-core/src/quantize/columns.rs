@@ -277,7 +277,8 @@ fn add_masked_loop<L: ColumnLoops>(
 #[inline(always)]
 fn fold_sides_loop(sums: &[SideSums], folded: &mut [f32]) {
     for (sums, folded) in sums.iter().zip(folded.as_chunks_mut::<SIDE>().0) {
-        *folded = fold_lanes(*sums).0;
+        let [a, b, c, d, e, f, g, h] = sums;
+        *folded = fold_lanes([*a, *b, *c, *d, *e, *f, *g, *h]).0;
     }
 }
 
