@@ -54,10 +54,10 @@ impl Ahead {
     /// Asks for a line.
     #[inline(always)]
     pub(crate) fn fetch(self, index: usize) {
+        let line = self.first.wrapping_add(index * self.stride);
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            let line = self.first.wrapping_add(index * self.stride);
             // SAFETY: a hint reads nothing, wherever it points; every x86-64 has it.
             #[allow(unsafe_code)]
             unsafe {
@@ -65,6 +65,6 @@ impl Ahead {
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = index;
+        let _ = line;
     }
 }
