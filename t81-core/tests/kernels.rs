@@ -230,6 +230,93 @@ fn huge_scales_and_zero_groups_stay_exact() {
     check(&matrix, &vec![1e-44; 2 * 520]);
 }
 
+/// Products with floats by their definition: in segments, which end with a group or a block of 256 columns, the products of
+/// the columns `8n + q` and `8n + 4 + q` are added first, and these go to the segment's sum in order.
+fn by_definition(matrix: &TernaryMatrix, group_len: usize, input: &[f32]) -> Vec<f32> {
+    let columns = matrix.columns();
+    let product = |row: usize, values: &[f32]| {
+        let mut total = 0.0;
+        let mut first = 0;
+        while first < columns {
+            let end = (first + 256 - first % 256)
+                .min(first + group_len - first % group_len)
+                .min(columns);
+            let term = |column: usize| {
+                let column = (column < end).then_some(column);
+                column.map_or(0.0, |column| {
+                    f32::from(matrix.code(row, column)) * values[column]
+                })
+            };
+            let mut sum = 0.0;
+            for eight in (first..end).step_by(8) {
+                for column in eight..eight + 4 {
+                    sum += term(column) + term(column + 4);
+                }
+            }
+            total +=
+                matrix.scales()[row * matrix.scales_per_row() + first / group_len].to_f32() * sum;
+            first = end;
+        }
+        total
+    };
+    let rows = 0..matrix.rows();
+    input
+        .chunks(columns)
+        .flat_map(|values| rows.clone().map(move |row| product(row, values)))
+        .collect()
+}
+
+#[test]
+fn sums_of_floats_have_the_documented_order() {
+    for (columns, group_len) in [(64, 64), (300, 100), (576, 64), (530, 256), (7, 7)] {
+        let mut next = random(columns as u64);
+        let granularity = Granularity::group(group_len).unwrap();
+        let matrix = matrix(19, columns, granularity, 0.3, || (next() % 3) as u8);
+        let mut next = random(12);
+        let input: Vec<f32> = (0..3 * columns).map(|_| normal(&mut next)).collect();
+        let expected = bits(&by_definition(&matrix, group_len, &input));
+        for encoding in ENCODINGS {
+            let interleaved = InterleavedMatrix::new(&matrix, encoding);
+            let float = ActivationPrecision::Float32;
+            let found = product(&interleaved, Instructions::PORTABLE, &input, float);
+            assert_eq!(bits(&found), expected, "{columns} {group_len} {encoding:?}");
+        }
+    }
+}
+
+#[test]
+fn a_zero_weight_keeps_an_outlier_out() {
+    // Code 0 wherever an activation is 1e5 to 1e35 times the rest: the product is that without it, bit for bit.
+    let outliers = [(5, 1e5), (9, -1e5), (260, 1e35), (300, -3e8)];
+    let mut place = 0;
+    let mut next = random(13);
+    let matrix = matrix(40, 320, Granularity::group(64).unwrap(), 0.02, || {
+        let column = place % 320;
+        place += 1;
+        match outliers.iter().any(|outlier| outlier.0 == column) {
+            true => 1,
+            false => (next() % 3) as u8,
+        }
+    });
+    let mut next = random(14);
+    let mut input: Vec<f32> = (0..320).map(|_| normal(&mut next)).collect();
+    outliers.iter().for_each(|outlier| input[outlier.0] = 0.0);
+    let mut with_outliers = input.clone();
+    outliers
+        .iter()
+        .for_each(|outlier| with_outliers[outlier.0] = outlier.1);
+    for encoding in ENCODINGS {
+        let interleaved = InterleavedMatrix::new(&matrix, encoding);
+        for instructions in Instructions::available() {
+            let [without, with] = [&input, &with_outliers].map(|input| {
+                let float = ActivationPrecision::Float32;
+                bits(&product(&interleaved, instructions, input, float))
+            });
+            assert_eq!(without, with, "{encoding:?} {instructions}");
+        }
+    }
+}
+
 #[test]
 fn what_is_not_finite_shows_in_its_own_row_only() {
     let mut next = random(9);

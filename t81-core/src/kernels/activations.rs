@@ -121,25 +121,43 @@ impl Int8Activations {
     }
 }
 
-/// Rows of `columns` floats, each padded with zeros to the steps.
-pub(super) fn pad_floats(
-    input: &[f32],
-    columns: usize,
-    segments: &[Segment],
-    step_columns: usize,
-) -> Vec<f32> {
-    let padded = padded_columns(segments, step_columns);
-    let mut output = vec![0.0; input.len() / columns * padded];
-    for (row, padded_row) in input
-        .chunks_exact(columns)
-        .zip(output.chunks_exact_mut(padded))
-    {
-        for segment in segments {
-            let values = &row[segment.columns.clone()];
-            padded_row[segment.first_step * step_columns..][..values.len()].copy_from_slice(values);
+/// A batch of activations as floats, each row padded with zeros to the steps.
+pub(super) struct PaddedRows {
+    values: Vec<f32>,
+    padded: usize,
+}
+
+impl PaddedRows {
+    /// `input` holds rows of `columns`; a step takes `step_columns`.
+    pub(super) fn new(
+        input: &[f32],
+        columns: usize,
+        segments: &[Segment],
+        step_columns: usize,
+    ) -> Self {
+        let padded = padded_columns(segments, step_columns);
+        let mut values = vec![0.0; input.len() / columns * padded];
+        for (row, padded_row) in input
+            .chunks_exact(columns)
+            .zip(values.chunks_exact_mut(padded))
+        {
+            for segment in segments {
+                let values = &row[segment.columns.clone()];
+                padded_row[segment.first_step * step_columns..][..values.len()]
+                    .copy_from_slice(values);
+            }
         }
+        Self { values, padded }
     }
-    output
+
+    /// Rows of the batch.
+    pub(super) fn rows(&self) -> usize {
+        self.values.len() / self.padded
+    }
+
+    pub(super) fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.padded..][..self.padded]
+    }
 }
 
 pub(super) fn padded_columns(segments: &[Segment], step_columns: usize) -> usize {
@@ -166,7 +184,9 @@ mod tests {
     fn rows_are_padded_segment_by_segment() {
         let segments = cut(20, 10, 16);
         let input: Vec<f32> = (1..=20).map(|value| value as f32).collect();
-        let padded = pad_floats(&input, 20, &segments, 16);
+        let rows = PaddedRows::new(&input, 20, &segments, 16);
+        let padded = rows.row(0);
+        assert_eq!(rows.rows(), 1);
         assert_eq!(
             padded[..11],
             [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 0.0]

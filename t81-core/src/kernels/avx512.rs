@@ -8,8 +8,10 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::interleaved::{PANEL, Step};
-use super::kernel::Kernel;
+use super::activations::PaddedRows;
+use super::avx512_tables;
+use super::interleaved::{InterleavedMatrix, PANEL, Step};
+use super::kernel::{FloatScratch, Kernel};
 
 /// Must only be used inside a function compiled for `avx512f,avx512bw,avx512vnni` on a machine that has them: every
 /// intrinsic below relies on it, which is the safety argument of each `unsafe` block here beside the loads and stores,
@@ -54,7 +56,6 @@ impl Kernel for Avx512 {
     /// Twenty-four sums of two panels leave registers for the codes, and have two multiplications for each reading.
     const TILE: usize = 12;
     const PANELS: usize = 2;
-    const FLOAT_TILE: usize = 8;
 
     type Integers = __m512i;
     type Floats = __m512;
@@ -214,67 +215,14 @@ impl Kernel for Avx512 {
     }
 
     #[inline(always)]
-    fn floats(quads: &[Step], weights: &mut [[f32; PANEL]]) {
-        let (weights, _) = weights.as_chunks_mut::<4>();
-        for (quad, weights) in quads.iter().zip(weights) {
-            let mut codes = load(quad);
-            for weights in weights {
-                // SAFETY: 64 bytes are writable; see `Avx512` for the instruction set.
-                unsafe {
-                    _mm512_storeu_ps(weights.as_mut_ptr(), _mm512_permutevar_ps(table(), codes));
-                    codes = _mm512_srli_epi32::<8>(codes);
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn float_vector<const P: usize>(quads: [&[Step]; P], values: &[f32]) -> [__m512; P] {
-        let (values, _) = values.as_chunks::<4>();
-        let mut runs: [&[Step]; P] = [&[]; P];
-        for panel in 0..P {
-            runs[panel] = &quads[panel][..values.len()];
-        }
-        // SAFETY: see `Avx512`.
-        unsafe {
-            let mut sums = [_mm512_setzero_ps(); P];
-            for (index, values) in values.iter().enumerate() {
-                let mut codes = [_mm512_setzero_si512(); P];
-                for panel in 0..P {
-                    codes[panel] = load(&runs[panel][index]);
-                }
-                for column in 0..4 {
-                    let value = _mm512_set1_ps(values[column]);
-                    for panel in 0..P {
-                        let weights = _mm512_permutevar_ps(table(), codes[panel]);
-                        sums[panel] = _mm512_fmadd_ps(weights, value, sums[panel]);
-                        codes[panel] = _mm512_srli_epi32::<8>(codes[panel]);
-                    }
-                }
-            }
-            sums
-        }
-    }
-
-    #[inline(always)]
-    fn float_tile<const C: usize>(weights: &[[f32; PANEL]], values: [&[f32]; C]) -> [__m512; C] {
-        let mut rows: [&[f32]; C] = [&[]; C];
-        for row in 0..C {
-            rows[row] = &values[row][..weights.len()];
-        }
-        // SAFETY: 64 bytes of weights are readable; see `Avx512` for the instruction set.
-        unsafe {
-            let mut sums = [_mm512_setzero_ps(); C];
-            for (index, weights) in weights.iter().enumerate() {
-                let weights = _mm512_loadu_ps(weights.as_ptr());
-                for row in 0..C {
-                    // A product with -1, 0 or 1 is exact: fused or not, the sum is the same.
-                    let value = _mm512_set1_ps(rows[row][index]);
-                    sums[row] = _mm512_fmadd_ps(weights, value, sums[row]);
-                }
-            }
-            sums
-        }
+    fn float_panels(
+        matrix: &InterleavedMatrix,
+        first: usize,
+        batch: &PaddedRows,
+        scratch: &mut FloatScratch,
+        output: &mut [[f32; PANEL]],
+    ) {
+        avx512_tables::products(matrix, first, batch, &mut scratch.tables, output);
     }
 
     #[inline(always)]
@@ -296,11 +244,4 @@ fn threefold(bytes: __m512i) -> __m512i {
         std::arch::asm!("/* {0} */", inout(zmm_reg) sum, options(pure, nomem, nostack, preserves_flags));
     }
     sum
-}
-
-/// The codes that the digits 0, 1 and 2 stand for, in each quarter.
-#[inline(always)]
-fn table() -> __m512 {
-    // SAFETY: see `Avx512`.
-    unsafe { _mm512_setr4_ps(-1.0, 0.0, 1.0, 0.0) }
 }

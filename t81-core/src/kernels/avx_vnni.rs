@@ -8,9 +8,10 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
+use super::activations::PaddedRows;
 use super::avx2::{Avx2, broadcast, halves, threefold};
-use super::interleaved::{PANEL, Step};
-use super::kernel::Kernel;
+use super::interleaved::{InterleavedMatrix, PANEL, Step};
+use super::kernel::{FloatKernel, FloatScratch, Kernel, products_of_floats};
 
 /// Must only be used inside a function compiled for `avxvnni,avx2,fma,f16c` on a machine that has them: every intrinsic
 /// below relies on it, and so does `Avx2`; that is the safety argument of each `unsafe` block here.
@@ -142,6 +143,24 @@ impl Kernel for AvxVnni {
     }
 
     #[inline(always)]
+    fn float_panels(
+        matrix: &InterleavedMatrix,
+        first: usize,
+        batch: &PaddedRows,
+        scratch: &mut FloatScratch,
+        output: &mut [[f32; PANEL]],
+    ) {
+        products_of_floats::<Self>(matrix, first, batch, scratch, output);
+    }
+
+    #[inline(always)]
+    fn accumulate_floats(totals: &mut [f32; PANEL], sums: [__m256; 2], scales: &[f16; PANEL]) {
+        Avx2::accumulate_floats(totals, sums, scales);
+    }
+}
+
+impl FloatKernel for AvxVnni {
+    #[inline(always)]
     fn floats(quads: &[Step], weights: &mut [[f32; PANEL]]) {
         Avx2::floats(quads, weights);
     }
@@ -157,10 +176,5 @@ impl Kernel for AvxVnni {
         values: [&[f32]; C],
     ) -> [[__m256; 2]; C] {
         Avx2::float_tile(weights, values)
-    }
-
-    #[inline(always)]
-    fn accumulate_floats(totals: &mut [f32; PANEL], sums: [__m256; 2], scales: &[f16; PANEL]) {
-        Avx2::accumulate_floats(totals, sums, scales);
     }
 }

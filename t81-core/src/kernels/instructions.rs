@@ -4,7 +4,7 @@
 use std::arch::is_aarch64_feature_detected;
 use std::fmt;
 
-use super::activations::Int8Activations;
+use super::activations::{Int8Activations, PaddedRows};
 #[cfg(target_arch = "x86_64")]
 use super::avx_vnni::AvxVnni;
 #[cfg(target_arch = "x86_64")]
@@ -118,19 +118,16 @@ impl fmt::Display for Instructions {
     }
 }
 
-/// Panels of one f32 product with a single row: enough independent sums to hide the latency of one.
-pub(super) const FLOAT_PANELS: usize = 4;
-
 /// Calls a product of [`kernel`] inside a function compiled for the features that a [`Set`] needs.
 #[cfg(any(
     target_arch = "x86_64",
     all(target_arch = "aarch64", target_endian = "little")
 ))]
 macro_rules! compiled {
-    ($features:literal, $kernel:ty, $generic:ident $(::<$constant:tt>)?($($argument:ident: $kind:ty),*)) => {{
+    ($features:literal, $kernel:ty, $generic:ident($($argument:ident: $kind:ty),*)) => {{
         #[target_feature(enable = $features)]
         fn compiled($($argument: $kind),*) {
-            kernel::$generic::<$kernel $(, $constant)?>($($argument),*);
+            kernel::$generic::<$kernel>($($argument),*);
         }
         // SAFETY: the set is only made where the machine has these features.
         #[allow(unsafe_code)]
@@ -140,38 +137,38 @@ macro_rules! compiled {
     }};
 }
 
-/// Declares the four products for [`Instructions`].
+/// Declares the three products for [`Instructions`].
 macro_rules! products {
-    ($($name:ident($($argument:ident: $kind:ty),*) = $generic:ident $(::<$constant:tt>)?;)*) => {
+    ($($name:ident($($argument:ident: $kind:ty),*) = $generic:ident;)*) => {
         impl Instructions {
             $(
                 #[doc = concat!("[`kernel::", stringify!($generic), "`] on these instructions.")]
                 pub(super) fn $name(self, $($argument: $kind),*) {
                     match self.0 {
-                        Set::Portable => kernel::$generic::<Portable $(, $constant)?>($($argument),*),
+                        Set::Portable => kernel::$generic::<Portable>($($argument),*),
                         #[cfg(target_arch = "x86_64")]
                         Set::Avx2 => {
-                            compiled!("avx2,fma,f16c", Avx2, $generic $(::<$constant>)?($($argument: $kind),*))
+                            compiled!("avx2,fma,f16c", Avx2, $generic($($argument: $kind),*))
                         }
                         #[cfg(target_arch = "x86_64")]
                         Set::AvxVnni => compiled!(
                             "avxvnni,avx2,fma,f16c",
                             AvxVnni,
-                            $generic $(::<$constant>)?($($argument: $kind),*)
+                            $generic($($argument: $kind),*)
                         ),
                         #[cfg(target_arch = "x86_64")]
                         Set::Avx512 => compiled!(
                             "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c",
                             Avx512,
-                            $generic $(::<$constant>)?($($argument: $kind),*)
+                            $generic($($argument: $kind),*)
                         ),
                         #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
                         Set::Neon => {
-                            compiled!("neon", Neon<false>, $generic $(::<$constant>)?($($argument: $kind),*))
+                            compiled!("neon", Neon<false>, $generic($($argument: $kind),*))
                         }
                         #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
                         Set::NeonDots => {
-                            compiled!("neon,dotprod", Neon<true>, $generic $(::<$constant>)?($($argument: $kind),*))
+                            compiled!("neon,dotprod", Neon<true>, $generic($($argument: $kind),*))
                         }
                     }
                 }
@@ -189,12 +186,8 @@ products! {
         matrix: &InterleavedMatrix, first: usize, batch: &Int8Activations, quads: &mut [Vec<Step>; MOST_PANELS],
         output: &mut [[f32; PANEL]]
     ) = int8_panels;
-    float_vectors(
-        matrix: &InterleavedMatrix, first: usize, values: &[f32], quads: &mut [Vec<Step>; FLOAT_PANELS],
+    float_panels(
+        matrix: &InterleavedMatrix, first: usize, batch: &PaddedRows, scratch: &mut FloatScratch,
         output: &mut [[f32; PANEL]]
-    ) = float_vector::<FLOAT_PANELS>;
-    float_panel(
-        matrix: &InterleavedMatrix, panel: usize, batch: &[f32], scratch: &mut FloatScratch,
-        output: &mut [[f32; PANEL]]
-    ) = float_panel;
+    ) = float_panels;
 }

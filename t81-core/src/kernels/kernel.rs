@@ -7,7 +7,9 @@ use std::ops::Range;
 
 use half::f16;
 
-use super::activations::{BAND, Band, Int8Activations};
+use super::activations::{BAND, Band, Int8Activations, PaddedRows};
+#[cfg(target_arch = "x86_64")]
+use super::avx512_tables::TableScratch;
 use super::interleaved::{CodeEncoding, InterleavedMatrix, PANEL, Panel, STEP, Step};
 use super::segments::Segment;
 use crate::fetch::fetch_ahead;
@@ -21,6 +23,11 @@ const AHEAD: usize = 48;
 pub(super) const MOST_PANELS: usize = 2;
 /// Columns whose codes are turned into floats together.
 const FLOAT_COLUMNS: usize = 256;
+/// Panels of one product of floats with a single row: enough independent sums to hide the latency of one.
+pub(super) const FLOAT_PANELS: usize = 4;
+/// Rows of a float batch that share one reading of the codes at most, of 6: eight vectors of sums leave half of AVX2's
+/// registers to weights and values.
+const FLOAT_TILE: usize = 4;
 
 /// The products of one instruction set with the sixteen rows of a panel.
 ///
@@ -28,9 +35,6 @@ const FLOAT_COLUMNS: usize = 256;
 pub(super) trait Kernel {
     /// Rows of an int8 batch that share one reading of the codes at most: 1 to 6, 8 or 12.
     const TILE: usize = 6;
-    /// Rows of a float batch that do: 1 to 6, or 8, the ways of a first-level cache, in which rows a power of two apart drive
-    /// each other out.
-    const FLOAT_TILE: usize = 6;
     /// Panels that share one reading of int8 activations at most: 1 or 2.
     const PANELS: usize = 1;
 
@@ -69,10 +73,27 @@ pub(super) trait Kernel {
         value_scale: f32,
     );
 
+    /// Adds `scale * sum` to the totals, product and sum rounded to f32.
+    fn accumulate_floats(totals: &mut [f32; PANEL], sums: Self::Floats, scales: &[f16; PANEL]);
+
+    /// The f32 product of panels from `first` on with a batch; `output` holds sixteen floats for each row of the batch,
+    /// panel after panel.
+    fn float_panels(
+        matrix: &InterleavedMatrix,
+        first: usize,
+        batch: &PaddedRows,
+        scratch: &mut FloatScratch,
+        output: &mut [[f32; PANEL]],
+    );
+}
+
+/// What a kernel has to offer to [`products_of_floats`].
+pub(super) trait FloatKernel: Kernel {
     /// Turns quads into codes as floats, sixteen for each column.
     fn floats(quads: &[Step], weights: &mut [[f32; PANEL]]);
 
-    /// Sums of code times value over the quads of a segment, column by column, for the `P` panels.
+    /// Sums of code times value over the quads of a segment, for the `P` panels: the products of a column of one quad and of
+    /// the same column of the next one are added first, and go to the sum in order.
     fn float_vector<const P: usize>(quads: [&[Step]; P], values: &[f32]) -> [Self::Floats; P];
 
     /// The same sums over columns of floats, for `C` rows of values.
@@ -80,9 +101,6 @@ pub(super) trait Kernel {
         weights: &[[f32; PANEL]],
         values: [&[f32]; C],
     ) -> [Self::Floats; C];
-
-    /// Adds `scale * sum` to the totals, product and sum rounded to f32.
-    fn accumulate_floats(totals: &mut [f32; PANEL], sums: Self::Floats, scales: &[f16; PANEL]);
 }
 
 /// Calls a function for a kernel and as many rows as fit its tile, out of those that are left.
@@ -280,56 +298,91 @@ fn unpack<K: Kernel>(
     end
 }
 
-/// The f32 product of `P` panels from `first` on with one row of padded values; `quads` are for scratch.
+/// [`Kernel::float_panels`] of an instruction set.
 #[inline(always)]
-pub(super) fn float_vector<K: Kernel, const P: usize>(
+pub(super) fn float_panels<K: Kernel>(
+    matrix: &InterleavedMatrix,
+    first: usize,
+    batch: &PaddedRows,
+    scratch: &mut FloatScratch,
+    output: &mut [[f32; PANEL]],
+) {
+    K::float_panels(matrix, first, batch, scratch, output);
+}
+
+/// Scratch of products with floats.
+#[derive(Default)]
+pub(super) struct FloatScratch {
+    quads: [Vec<Step>; FLOAT_PANELS],
+    weights: Vec<[f32; PANEL]>,
+    #[cfg(target_arch = "x86_64")]
+    pub(super) tables: TableScratch,
+}
+
+/// [`Kernel::float_panels`] by multiplications.
+#[inline(always)]
+pub(super) fn products_of_floats<K: FloatKernel>(
+    matrix: &InterleavedMatrix,
+    first: usize,
+    batch: &PaddedRows,
+    scratch: &mut FloatScratch,
+    output: &mut [[f32; PANEL]],
+) {
+    output.fill([0.0; PANEL]);
+    let mut done = 0;
+    if batch.rows() == 1 {
+        let (fours, _) = output.as_chunks_mut::<FLOAT_PANELS>();
+        for output in fours {
+            float_vector::<K>(matrix, first + done, batch.row(0), scratch, output);
+            done += FLOAT_PANELS;
+        }
+    }
+    let panels = output.chunks_exact_mut(batch.rows()).enumerate();
+    for (panel, output) in panels.skip(done) {
+        float_panel::<K>(matrix, first + panel, batch, scratch, output);
+    }
+}
+
+/// Adds the product of some panels from `first` on with one row of padded values.
+#[inline(always)]
+fn float_vector<K: FloatKernel>(
     matrix: &InterleavedMatrix,
     first: usize,
     values: &[f32],
-    quads: &mut [Vec<Step>; P],
-    output: &mut [[f32; PANEL]],
+    scratch: &mut FloatScratch,
+    output: &mut [[f32; PANEL]; FLOAT_PANELS],
 ) {
-    let panels: [Panel<'_>; P] = std::array::from_fn(|panel| matrix.panel(first + panel));
-    output[..P].fill([0.0; PANEL]);
+    let panels: [Panel<'_>; FLOAT_PANELS] =
+        std::array::from_fn(|panel| matrix.panel(first + panel));
     for (index, segment) in matrix.segments.iter().enumerate() {
-        for (panel, quads) in panels.iter().zip(quads.iter_mut()) {
+        for (panel, quads) in panels.iter().zip(&mut scratch.quads) {
             unpack::<K>(matrix, *panel, index, 0, quads);
         }
         let step_columns = matrix.step_columns();
         let values = &values[segment.first_step * step_columns..][..segment.steps * step_columns];
-        let sums = K::float_vector(quads.each_ref().map(Vec::as_slice), values);
+        let sums = K::float_vector(scratch.quads.each_ref().map(Vec::as_slice), values);
         for ((sums, panel), totals) in sums.into_iter().zip(&panels).zip(output.iter_mut()) {
             K::accumulate_floats(totals, sums, &panel.scales[segment.group]);
         }
     }
 }
 
-/// Scratch of [`float_panel`].
-#[derive(Default)]
-pub(super) struct FloatScratch {
-    quads: Vec<Step>,
-    weights: Vec<[f32; PANEL]>,
-}
-
-/// The f32 product of one panel with a batch of padded rows; `output` holds sixteen floats for each of them.
+/// Adds the product of one panel with a batch; `output` holds sixteen floats for each row of it.
 #[inline(always)]
-pub(super) fn float_panel<K: Kernel>(
+fn float_panel<K: FloatKernel>(
     matrix: &InterleavedMatrix,
     panel: usize,
-    batch: &[f32],
+    batch: &PaddedRows,
     scratch: &mut FloatScratch,
     output: &mut [[f32; PANEL]],
 ) {
     let panel = matrix.panel(panel);
-    let padded = batch.len() / output.len();
-    output.fill([0.0; PANEL]);
+    let quads = &mut scratch.quads[0];
     let mut first = 0;
     while first < matrix.segments.len() {
-        let end = unpack::<K>(matrix, panel, first, FLOAT_COLUMNS / 4, &mut scratch.quads);
-        scratch
-            .weights
-            .resize(4 * scratch.quads.len(), [0.0; PANEL]);
-        K::floats(&scratch.quads, &mut scratch.weights);
+        let end = unpack::<K>(matrix, panel, first, FLOAT_COLUMNS / 4, quads);
+        scratch.weights.resize(4 * quads.len(), [0.0; PANEL]);
+        K::floats(quads, &mut scratch.weights);
         let begin = matrix.segments[first].first_step * matrix.step_columns();
         for segment in &matrix.segments[first..end] {
             let from = segment.first_step * matrix.step_columns();
@@ -338,14 +391,13 @@ pub(super) fn float_panel<K: Kernel>(
             let scales = &panel.scales[segment.group];
             let mut row = 0;
             while row < output.len() {
-                let rows = &batch[row * padded..];
                 let rest = &mut output[row..];
                 let columns = columns.clone();
                 row += by_tile!(
                     K,
-                    K::FLOAT_TILE,
+                    FLOAT_TILE,
                     rest.len(),
-                    float_tile(weights, scales, rows, padded, columns, rest)
+                    float_tile(weights, scales, batch, row, columns, rest)
                 );
             }
         }
@@ -354,15 +406,15 @@ pub(super) fn float_panel<K: Kernel>(
 }
 
 #[inline(always)]
-fn float_tile<K: Kernel, const C: usize>(
+fn float_tile<K: FloatKernel, const C: usize>(
     weights: &[[f32; PANEL]],
     scales: &[f16; PANEL],
-    rows: &[f32],
-    padded: usize,
+    batch: &PaddedRows,
+    first: usize,
     columns: Range<usize>,
     output: &mut [[f32; PANEL]],
 ) -> usize {
-    let values: [&[f32]; C] = std::array::from_fn(|row| &rows[row * padded..][columns.clone()]);
+    let values: [&[f32]; C] = std::array::from_fn(|row| &batch.row(first + row)[columns.clone()]);
     let sums = K::float_tile(weights, values);
     for (sums, totals) in sums.into_iter().zip(output.iter_mut()) {
         K::accumulate_floats(totals, sums, scales);

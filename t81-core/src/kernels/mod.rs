@@ -6,6 +6,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
+mod avx512_tables;
+#[cfg(target_arch = "x86_64")]
 mod avx_vnni;
 mod instructions;
 mod int8;

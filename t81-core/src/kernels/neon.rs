@@ -8,8 +8,9 @@ use std::arch::aarch64::*;
 
 use half::f16;
 
-use super::interleaved::{PANEL, Step};
-use super::kernel::Kernel;
+use super::activations::PaddedRows;
+use super::interleaved::{InterleavedMatrix, PANEL, Step};
+use super::kernel::{FloatKernel, FloatScratch, Kernel, products_of_floats};
 
 /// Must only be used inside a function compiled for `neon`, and `dotprod` with `DOTS`, on a machine that has them:
 /// every intrinsic below relies on it, which is the safety argument of each `unsafe` block here beside the loads and
@@ -71,6 +72,14 @@ fn add_to(totals: &mut [f32; PANEL], terms: [float32x4_t; QUARTERS]) {
             vst1q_f32(totals[quarter].as_mut_ptr(), sum);
         }
     }
+}
+
+/// A quarter of the weights of a column.
+#[inline(always)]
+fn quarter_of(weights: &[f32; PANEL], quarter: usize) -> float32x4_t {
+    let (quarters, _) = weights.as_chunks::<4>();
+    // SAFETY: 16 bytes are readable; see `Neon` for the instruction set.
+    unsafe { vld1q_f32(quarters[quarter].as_ptr()) }
 }
 
 /// The four columns of codes, for four rows, as floats.
@@ -286,6 +295,33 @@ impl<const DOTS: bool> Kernel for Neon<DOTS> {
     }
 
     #[inline(always)]
+    fn float_panels(
+        matrix: &InterleavedMatrix,
+        first: usize,
+        batch: &PaddedRows,
+        scratch: &mut FloatScratch,
+        output: &mut [[f32; PANEL]],
+    ) {
+        products_of_floats::<Self>(matrix, first, batch, scratch, output);
+    }
+
+    #[inline(always)]
+    fn accumulate_floats(
+        totals: &mut [f32; PANEL],
+        sums: [float32x4_t; QUARTERS],
+        scales: &[f16; PANEL],
+    ) {
+        let mut terms = scales_of(scales);
+        for quarter in 0..QUARTERS {
+            // SAFETY: see `Neon`.
+            terms[quarter] = unsafe { vmulq_f32(terms[quarter], sums[quarter]) };
+        }
+        add_to(totals, terms);
+    }
+}
+
+impl<const DOTS: bool> FloatKernel for Neon<DOTS> {
+    #[inline(always)]
     fn floats(quads: &[Step], weights: &mut [[f32; PANEL]]) {
         let (weights, _) = weights.as_chunks_mut::<4>();
         for (quad, weights) in quads.iter().zip(weights) {
@@ -306,17 +342,28 @@ impl<const DOTS: bool> Kernel for Neon<DOTS> {
         quads: [&[Step]; P],
         values: &[f32],
     ) -> [[float32x4_t; QUARTERS]; P] {
-        let (values, _) = values.as_chunks::<4>();
-        let mut runs: [&[Step]; P] = [&[]; P];
-        for panel in 0..P {
-            runs[panel] = &quads[panel][..values.len()];
-        }
+        let (pairs, rest) = values.as_chunks::<8>();
         // SAFETY: see `Neon`.
         unsafe {
             let mut sums = [[vdupq_n_f32(0.0); QUARTERS]; P];
-            for (index, values) in values.iter().enumerate() {
-                for panel in 0..P {
-                    let codes = load(&runs[panel][index]);
+            for panel in 0..P {
+                let (runs, alone) = quads[panel].as_chunks::<2>();
+                for ([first, second], values) in runs.iter().zip(pairs) {
+                    let (first, second) = (load(first), load(second));
+                    for quarter in 0..QUARTERS {
+                        let (low, high) = (columns(first[quarter]), columns(second[quarter]));
+                        for column in 0..4 {
+                            // A product with -1, 0 or 1 is exact: fused or not, the sum is the same.
+                            let pair = vmulq_n_f32(low[column], values[column]);
+                            let pair = vfmaq_n_f32(pair, high[column], values[column + 4]);
+                            let sum = &mut sums[panel][quarter];
+                            *sum = vaddq_f32(*sum, pair);
+                        }
+                    }
+                }
+                // Base three may leave a quad alone.
+                for (quad, values) in alone.iter().zip(rest.as_chunks::<4>().0) {
+                    let codes = load(quad);
                     for quarter in 0..QUARTERS {
                         let columns = columns(codes[quarter]);
                         for column in 0..4 {
@@ -335,43 +382,39 @@ impl<const DOTS: bool> Kernel for Neon<DOTS> {
         weights: &[[f32; PANEL]],
         values: [&[f32]; C],
     ) -> [[float32x4_t; QUARTERS]; C] {
-        let mut rows: [&[f32]; C] = [&[]; C];
+        let (eights, rest) = weights.as_chunks::<8>();
+        let mut rows: [&[[f32; 8]]; C] = [&[]; C];
         for row in 0..C {
-            rows[row] = &values[row][..weights.len()];
+            rows[row] = &values[row].as_chunks().0[..eights.len()];
         }
-        // SAFETY: 16 bytes are readable at each quarter of the weights; see `Neon` for the instruction set.
+        // SAFETY: see `Neon`.
         unsafe {
             let mut sums = [[vdupq_n_f32(0.0); QUARTERS]; C];
-            for (index, weights) in weights.iter().enumerate() {
-                let (quarters, _) = weights.as_chunks::<4>();
-                let mut weights = [vdupq_n_f32(0.0); QUARTERS];
-                for quarter in 0..QUARTERS {
-                    weights[quarter] = vld1q_f32(quarters[quarter].as_ptr());
-                }
-                for row in 0..C {
-                    let value = rows[row][index];
+            for (index, weights) in eights.iter().enumerate() {
+                for column in 0..4 {
+                    let (low, high) = (&weights[column], &weights[column + 4]);
                     for quarter in 0..QUARTERS {
-                        // A product with -1, 0 or 1 is exact: fused or not, the sum is the same.
-                        let sum = &mut sums[row][quarter];
-                        *sum = vfmaq_n_f32(*sum, weights[quarter], value);
+                        let (low, high) = (quarter_of(low, quarter), quarter_of(high, quarter));
+                        for row in 0..C {
+                            let values = &rows[row][index];
+                            // A product with -1, 0 or 1 is exact: fused or not, the sum is the same.
+                            let pair = vmulq_n_f32(low, values[column]);
+                            let pair = vfmaq_n_f32(pair, high, values[column + 4]);
+                            sums[row][quarter] = vaddq_f32(sums[row][quarter], pair);
+                        }
+                    }
+                }
+            }
+            for (column, weights) in rest.iter().enumerate() {
+                for quarter in 0..QUARTERS {
+                    let weights = quarter_of(weights, quarter);
+                    for row in 0..C {
+                        let value = values[row][8 * eights.len() + column];
+                        sums[row][quarter] = vfmaq_n_f32(sums[row][quarter], weights, value);
                     }
                 }
             }
             sums
         }
-    }
-
-    #[inline(always)]
-    fn accumulate_floats(
-        totals: &mut [f32; PANEL],
-        sums: [float32x4_t; QUARTERS],
-        scales: &[f16; PANEL],
-    ) {
-        let mut terms = scales_of(scales);
-        for quarter in 0..QUARTERS {
-            // SAFETY: see `Neon`.
-            terms[quarter] = unsafe { vmulq_f32(terms[quarter], sums[quarter]) };
-        }
-        add_to(totals, terms);
     }
 }

@@ -2,8 +2,9 @@
 
 use half::f16;
 
-use super::interleaved::{PANEL, Step, base_three_digit};
-use super::kernel::Kernel;
+use super::activations::PaddedRows;
+use super::interleaved::{InterleavedMatrix, PANEL, Step, base_three_digit};
+use super::kernel::{FloatKernel, FloatScratch, Kernel, products_of_floats};
 
 pub(super) struct Portable;
 
@@ -99,6 +100,26 @@ impl Kernel for Portable {
     }
 
     #[inline(always)]
+    fn float_panels(
+        matrix: &InterleavedMatrix,
+        first: usize,
+        batch: &PaddedRows,
+        scratch: &mut FloatScratch,
+        output: &mut [[f32; PANEL]],
+    ) {
+        products_of_floats::<Self>(matrix, first, batch, scratch, output);
+    }
+
+    #[inline(always)]
+    fn accumulate_floats(totals: &mut [f32; PANEL], sums: [f32; PANEL], scales: &[f16; PANEL]) {
+        for ((total, sum), scale) in totals.iter_mut().zip(sums).zip(scales) {
+            *total += scale.to_f32() * sum;
+        }
+    }
+}
+
+impl FloatKernel for Portable {
+    #[inline(always)]
     fn floats(quads: &[Step], weights: &mut [[f32; PANEL]]) {
         for (quad, weights) in quads.iter().zip(weights.as_chunks_mut::<4>().0) {
             for (row, codes) in quad.0.as_chunks::<4>().0.iter().enumerate() {
@@ -113,10 +134,14 @@ impl Kernel for Portable {
     fn float_vector<const P: usize>(quads: [&[Step]; P], values: &[f32]) -> [[f32; PANEL]; P] {
         quads.map(|quads| {
             let mut sums = [0.0; PANEL];
-            for (quad, values) in quads.iter().zip(values.as_chunks::<4>().0) {
-                for (column, value) in values.iter().enumerate() {
-                    for (sum, codes) in sums.iter_mut().zip(quad.0.as_chunks::<4>().0) {
-                        *sum += (f32::from(codes[column]) - 1.0) * value;
+            let values = values.as_chunks::<4>().0;
+            for (quads, values) in quads.chunks(2).zip(values.chunks(2)) {
+                for column in 0..4 {
+                    for (row, sum) in sums.iter_mut().enumerate() {
+                        let products = quads.iter().zip(values).map(|(quad, values)| {
+                            (f32::from(quad.0[4 * row + column]) - 1.0) * values[column]
+                        });
+                        *sum += products.sum::<f32>();
                     }
                 }
             }
@@ -131,19 +156,18 @@ impl Kernel for Portable {
     ) -> [[f32; PANEL]; C] {
         values.map(|values| {
             let mut sums = [0.0; PANEL];
-            for (weights, value) in weights.iter().zip(values) {
-                for (sum, weight) in sums.iter_mut().zip(weights) {
-                    *sum += weight * value;
+            for (weights, values) in weights.chunks(8).zip(values.chunks(8)) {
+                for column in 0..4 {
+                    for (row, sum) in sums.iter_mut().enumerate() {
+                        let mut pair = weights[column][row] * values[column];
+                        if let Some(weights) = weights.get(column + 4) {
+                            pair += weights[row] * values[column + 4];
+                        }
+                        *sum += pair;
+                    }
                 }
             }
             sums
         })
-    }
-
-    #[inline(always)]
-    fn accumulate_floats(totals: &mut [f32; PANEL], sums: [f32; PANEL], scales: &[f16; PANEL]) {
-        for ((total, sum), scale) in totals.iter_mut().zip(sums).zip(scales) {
-            *total += scale.to_f32() * sum;
-        }
     }
 }

@@ -3,10 +3,10 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::activations::{Int8Activations, pad_floats};
-use super::instructions::{FLOAT_PANELS, Instructions};
+use super::activations::{Int8Activations, PaddedRows};
+use super::instructions::Instructions;
 use super::interleaved::{CodeEncoding, InterleavedMatrix, PANEL};
-use super::kernel::{FloatScratch, MOST_PANELS};
+use super::kernel::{FLOAT_PANELS, FloatScratch, MOST_PANELS};
 use crate::matrix::{MatrixError, check_length};
 
 /// How activations enter a product.
@@ -25,6 +25,8 @@ pub enum ActivationPrecision {
 
 /// Weights of one task of a product with a single row.
 const TASK_WEIGHTS: usize = 1 << 18;
+/// Tasks of a product with floats for each thread, so that one that is held up leaves work to the others.
+const TASKS_PER_THREAD: usize = 4;
 /// Multiplications below which threads cost more than they bring.
 const PARALLEL_PRODUCTS: usize = 1 << 20;
 
@@ -32,7 +34,9 @@ impl InterleavedMatrix {
     /// Multiplies a batch of activations, `[batch, columns]`, into `output`, `[batch, rows]`.
     ///
     /// A row's result depends on its activations alone: neither the batch around it, nor the number of threads, nor
-    /// the instruction set changes a bit. A group's codes are summed up first and scaled then. In
+    /// the instruction set changes a bit. A group's codes are summed up first and scaled then; with floats, the products
+    /// of columns `8n + q` and `8n + 4 + q` of a group (or of 256 columns of it) are added first, rounded to f32, and go to
+    /// its sum in order of `n`, then `q`. In
     /// [`ActivationPrecision::Int8`], a block of 256 activations that holds a NaN or an infinity makes the row's
     /// results NaN.
     ///
@@ -90,42 +94,48 @@ impl InterleavedMatrix {
                     if self.encoding() == CodeEncoding::BaseThree {
                         activations.raise();
                     }
-                    self.vector(output, parallel, |panels, output| {
+                    let panels = TASK_WEIGHTS.div_ceil(PANEL * self.columns());
+                    self.vector(output, parallel, panels, |panels, output| {
                         instructions.int8_vector(self, panels, &activations, output);
                     });
                 } else {
                     let scratch = || [const { Vec::new() }; MOST_PANELS];
-                    self.panels_of(output, parallel, scratch, |first, quads, output| {
-                        instructions.int8_panels(self, first, &activations, quads, output);
-                    });
+                    self.panels_of(
+                        output,
+                        parallel,
+                        MOST_PANELS,
+                        scratch,
+                        |first, quads, output| {
+                            instructions.int8_panels(self, first, &activations, quads, output);
+                        },
+                    );
                 }
             }
             ActivationPrecision::Float32 => {
-                let padded = pad_floats(input, self.columns(), segments, step_columns);
+                let rows = PaddedRows::new(input, self.columns(), segments, step_columns);
+                // Long tasks: tables are made for each.
+                let tasks = if parallel {
+                    TASKS_PER_THREAD * rayon::current_num_threads()
+                } else {
+                    1
+                };
+                let panels = self.panels().div_ceil(tasks).next_multiple_of(FLOAT_PANELS);
+                let scratch = FloatScratch::default;
                 if batch == 1 {
-                    self.vector(output, parallel, |panels, output| {
-                        let mut quads = [const { Vec::new() }; FLOAT_PANELS];
-                        let mut scratch = FloatScratch::default();
-                        let (first, count) = (panels.start, output.len());
-                        let (fours, rest) = output.as_chunks_mut::<FLOAT_PANELS>();
-                        for (index, output) in fours.iter_mut().enumerate() {
-                            let first = first + index * FLOAT_PANELS;
-                            instructions.float_vectors(self, first, &padded, &mut quads, output);
-                        }
-                        let first = first + count - rest.len();
-                        for (index, output) in rest.iter_mut().enumerate() {
-                            let output = std::slice::from_mut(output);
-                            let panel = first + index;
-                            instructions.float_panel(self, panel, &padded, &mut scratch, output);
-                        }
+                    self.vector(output, parallel, panels, |panels, output| {
+                        let scratch = &mut scratch();
+                        instructions.float_panels(self, panels.start, &rows, scratch, output);
                     });
                 } else {
-                    let scratch = FloatScratch::default;
-                    self.panels_of(output, parallel, scratch, |first, scratch, output| {
-                        for (panel, output) in (first..).zip(output.chunks_exact_mut(batch)) {
-                            instructions.float_panel(self, panel, &padded, scratch, output);
-                        }
-                    });
+                    self.panels_of(
+                        output,
+                        parallel,
+                        panels,
+                        scratch,
+                        |first, scratch, output| {
+                            instructions.float_panels(self, first, &rows, scratch, output);
+                        },
+                    );
                 }
             }
         }
@@ -137,11 +147,9 @@ impl InterleavedMatrix {
         &self,
         output: &mut [f32],
         parallel: bool,
+        panels_per_task: usize,
         product: impl Fn(std::ops::Range<usize>, &mut [[f32; PANEL]]) + Sync,
     ) {
-        let panels_per_task = TASK_WEIGHTS
-            .div_ceil(PANEL * self.columns())
-            .next_multiple_of(FLOAT_PANELS);
         let task = |task: usize, output: &mut [f32]| {
             let first = task * panels_per_task;
             let (whole, rest) = output.as_chunks_mut::<PANEL>();
@@ -166,12 +174,13 @@ impl InterleavedMatrix {
         }
     }
 
-    /// Calls `product` with the first of up to [`MOST_PANELS`] panels and their outputs for the batch, and takes these
+    /// Calls `product` with the first of up to `panels_per_task` panels and their outputs for the batch, and takes these
     /// over.
     fn panels_of<S>(
         &self,
         output: &mut [f32],
         parallel: bool,
+        panels_per_task: usize,
         scratch: impl Fn() -> S + Sync + Send,
         product: impl Fn(usize, &mut S, &mut [[f32; PANEL]]) + Sync,
     ) {
@@ -183,15 +192,15 @@ impl InterleavedMatrix {
         let mut results = vec![[0.0; PANEL]; self.panels() * batch];
         if parallel {
             results
-                .par_chunks_mut(MOST_PANELS * batch)
+                .par_chunks_mut(panels_per_task * batch)
                 .enumerate()
                 .for_each_init(scratch, |scratch, (task, output)| {
-                    product(MOST_PANELS * task, scratch, output);
+                    product(panels_per_task * task, scratch, output);
                 });
         } else {
             let mut scratch = scratch();
-            for (task, output) in results.chunks_mut(MOST_PANELS * batch).enumerate() {
-                product(MOST_PANELS * task, &mut scratch, output);
+            for (task, output) in results.chunks_mut(panels_per_task * batch).enumerate() {
+                product(panels_per_task * task, &mut scratch, output);
             }
         }
         for (row, output) in output.chunks_exact_mut(self.rows()).enumerate() {

@@ -6,9 +6,10 @@ use super::diagnose::diagnose;
 use super::error::QuantizeError;
 use super::loops::RowLoops;
 use super::quantizer::Weights;
+use super::region::{Region, width};
 use super::row::{RowKernel, batch, write_block};
 use super::rule::{Decision, Rule, Unrepresentable};
-use super::stripe::{Decisions, Region, StripeKernel, WIDTH};
+use super::stripe::{Decisions, Output, StripeKernel};
 use super::tensor;
 use crate::settings::{Granularity, Layout};
 use crate::vectorized::vectorized;
@@ -35,6 +36,9 @@ const SEQUENTIAL: usize = 1 << 15;
 
 /// Output features of the narrowest task of the `[in, out]` layout: a few cache lines.
 const STRIPE: usize = 64;
+
+/// From as many weights on, the outputs go past the caches, which would not keep them until they are read.
+const STREAMED: usize = 1 << 22;
 
 /// Weights of one task of the `[out, in]` layout, about.
 const TASK: usize = 1 << 15;
@@ -197,6 +201,17 @@ fn write_rows_by<L: RowLoops, const N: usize>(
     Ok(zeros)
 }
 
+/// As many outputs, or a few less, as end where a line of memory does.
+fn whole_lines(outputs: &[f32], most: usize) -> usize {
+    const LINE: usize = 16;
+    let begun = outputs.as_ptr().align_offset(LINE * size_of::<f32>()) % LINE;
+    if begun == 0 {
+        most
+    } else {
+        most - LINE + begun
+    }
+}
+
 /// Some output features of some input features, and their output slices.
 struct Patch<'a, 'o> {
     first: usize,
@@ -214,12 +229,13 @@ fn across_columns(
 ) -> Result<u64, Unrepresentable> {
     let (rows, columns) = (weights.rows, weights.columns);
     let group_len = match tensor {
-        // Any height does once the decision is made; a small one goes through memory in order.
-        Some(_) => columns.min(8),
+        // Any height does once the decision is made.
+        Some(_) => columns.min(64),
         None => rule.granularity.group_len(columns),
     };
     let groups = columns.div_ceil(group_len);
     let parallel = weights.values.len() > SEQUENTIAL;
+    let streamed = weights.values.len() >= STREAMED;
     let wanted = if parallel {
         4 * rayon::current_num_threads()
     } else {
@@ -259,24 +275,23 @@ fn across_columns(
     let tensor = tensor.map(|decision| Decisions::uniform(&decision));
     let run = |kernel: &mut StripeKernel, patch: Patch<'_, '_>| {
         let mut zeros = 0;
-        for position in (0..patch.width).step_by(WIDTH) {
-            let width = WIDTH.min(patch.width - position);
-            let region = Region::new(
-                weights,
-                patch.first + position,
-                width,
-                patch.start,
-                patch.output.len(),
-            );
-            let decided;
-            let decisions = match &tensor {
-                Some(decisions) => decisions,
-                None => {
-                    decided = kernel.decide(rule, &region)?;
-                    &decided
-                }
+        let mut position = 0;
+        while position < patch.width {
+            let outputs = &patch.output[0][position..patch.width];
+            let most = width(patch.output.len());
+            let width = outputs.len().min(whole_lines(outputs, most));
+            let (first, len) = (patch.first + position, patch.output.len());
+            let region = Region::new(weights, first, width, patch.start, len);
+            let output = Output {
+                slices: &mut *patch.output,
+                position,
+                streamed,
             };
-            zeros += kernel.write_floats(rule, decisions, &region, blend, patch.output, position);
+            zeros += match &tensor {
+                Some(decisions) => kernel.write_floats(rule, decisions, &region, blend, output),
+                None => kernel.quantize(rule, &region, blend, output)?,
+            };
+            position += width;
         }
         Ok(zeros)
     };

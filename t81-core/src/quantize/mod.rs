@@ -1,5 +1,6 @@
 //! The one place that turns floats into ternary codes and scales.
 
+mod columns;
 mod diagnose;
 mod distortion;
 mod error;
@@ -14,6 +15,7 @@ mod loops_avx512;
 mod pack;
 mod quantizer;
 mod random;
+mod region;
 mod row;
 mod row_loops;
 mod rows;
@@ -21,6 +23,7 @@ mod rule;
 mod stripe;
 mod stripe_loops;
 mod tensor;
+mod tile;
 
 pub use distortion::Distortion;
 pub use error::QuantizeError;

@@ -1,8 +1,13 @@
 //! Loops along runs of the `[in, out]` layout, in which each output feature has a cut, a scale and sums of its own.
 
-use super::group::{Cut, magnitude_bits, masked_magnitude, nonzero_mask, ternary};
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::columns::{ColumnLoops, SIDE, Side, fence};
+use super::group::{Cut, nonzero_mask, ternary};
 use super::random::StochasticKey;
-use super::stripe::WIDTH;
+use super::region::WIDTH;
+use super::rule::Rule;
 use crate::vectorized::vectorized;
 
 /// The cuts of output features, apart, as vector code reads them.
@@ -18,14 +23,6 @@ impl Cuts {
     pub(super) fn uniform(cut: &Cut) -> Self {
         std::iter::repeat_n(*cut, WIDTH).collect()
     }
-
-    pub(super) fn get(&self, place: usize) -> Cut {
-        Cut {
-            cutoff: self.cutoff[place],
-            span: self.span[place],
-            limit: self.limit[place],
-        }
-    }
 }
 
 impl FromIterator<Cut> for Cuts {
@@ -40,124 +37,208 @@ impl FromIterator<Cut> for Cuts {
     }
 }
 
-// Functions of their own, in which the compiler knows that the slices do not overlap, so that it makes vector code.
 vectorized! {
-    pub(super) fn add_magnitudes(run: &[f32], sums: &mut [f32]) = add_magnitudes_loop;
-    pub(super) fn add_masked(run: &[f32], limit: &[i32], sums: &mut [f32], counts: &mut [u32]) = add_masked_loop;
-    pub(super) fn raise(run: &[f32], maxima: &mut [i32]) = raise_loop;
+    /// The cuts of groups of `count` weights with these sums or maxima of `abs(w)`.
+    pub(super) fn cut(rule: &Rule, magnitudes: &[f32], count: u64, cuts: &mut Cuts) = cut_loop;
+    /// Decides about groups of `count` weights: limits and scales, and whether all can be quantized.
+    pub(super) fn decide(
+        rule: &Rule, cuts: &Cuts, magnitudes: &[f32], count: u64, masked: (&[f32], &[u32]), limit: &mut [i32],
+        scale: &mut [f32],
+    ) -> bool = decide_loop;
+    /// Copies the weights that stochastic rounding keeps of a tile, and 0 for the others. The halves of the indices are
+    /// those of the first row, whose low ones do not overflow in the others.
     pub(super) fn thin(
-        run: &[f32], cuts: &Cuts, key: StochasticKey, low: &[u32], high: &[u32], kept: &mut [f32],
+        tile: &[Side], cuts: &Cuts, right: usize, key: StochasticKey, low: &[u32], high: &[u32], kept: &mut [Side],
     ) = thin_loop;
-    pub(super) fn increment(indices: &mut [u32]) = increment_loop;
-    pub(super) fn count(kept: &[f32], limit: &[i32]) -> u32 = count_loop;
-    pub(super) fn write_ternary(kept: &[f32], limit: &[i32], scale: &[f32], output: &mut [f32]) -> u32 = write_ternary_loop;
-    pub(super) fn write_blended(
-        run: &[f32], kept: &[f32], limit: &[i32], scale: &[f32], blend: f32, output: &mut [f32],
-    ) -> u32 = write_blended_loop;
+    /// Writes a tile's blended floats to some columns of each output, given limits and scales; gives the number of non-zero
+    /// codes. `kept` decides about the codes of the weights.
+    pub(super) fn write(
+        tile: &[Side], kept: &[Side], decided: (&[i32], &[f32]), blend: f32, outputs: &mut [&mut [f32]],
+        columns: Range<usize>, streamed: bool,
+    ) -> u64 = write_loop::<_>;
 }
 
 #[inline(always)]
-fn add_magnitudes_loop(run: &[f32], sums: &mut [f32]) {
-    for (sum, weight) in sums.iter_mut().zip(run) {
-        *sum += weight.abs();
+fn cut_loop(rule: &Rule, magnitudes: &[f32], count: u64, cuts: &mut Cuts) {
+    cuts.cutoff.resize(magnitudes.len(), 0.0);
+    cuts.span.resize(magnitudes.len(), 0.0);
+    cuts.limit.resize(magnitudes.len(), 0);
+    let places = cuts.cutoff.iter_mut().zip(&mut cuts.span);
+    let places = places.zip(&mut cuts.limit).zip(magnitudes);
+    for (((cutoff, span), limit), &magnitude) in places {
+        let cut = rule.cut(magnitude, count);
+        (*cutoff, *span, *limit) = (cut.cutoff, cut.span, cut.limit);
     }
 }
 
 #[inline(always)]
-fn add_masked_loop(run: &[f32], limit: &[i32], sums: &mut [f32], counts: &mut [u32]) {
-    for (((sum, count), &weight), &limit) in sums.iter_mut().zip(counts).zip(run).zip(limit) {
-        let mask = nonzero_mask(weight, limit);
-        *sum += masked_magnitude(weight, mask);
-        *count += mask & 1;
-    }
-}
-
-/// Raises maxima, the bits of non-negative floats, to those of `abs(w)`.
-#[inline(always)]
-fn raise_loop(run: &[f32], maxima: &mut [i32]) {
-    for (maximum, &weight) in maxima.iter_mut().zip(run) {
-        *maximum = (*maximum).max(magnitude_bits(weight));
-    }
-}
-
-#[inline(always)]
-fn thin_loop(
-    run: &[f32],
+fn decide_loop(
+    rule: &Rule,
     cuts: &Cuts,
-    key: StochasticKey,
-    low: &[u32],
-    high: &[u32],
-    kept: &mut [f32],
-) {
-    // In three loops: the compiler interleaves what short ones do, and one chain of all that a random number takes would
-    // wait for each of its instructions.
-    let mut words = [0; WIDTH];
-    let words = &mut words[..run.len()];
-    for (word, &low) in words.iter_mut().zip(low) {
-        *word = key.start(low);
-    }
-    for (word, &high) in words.iter_mut().zip(high) {
-        *word = StochasticKey::finish(*word, high);
-    }
-    let cuts = cuts.cutoff.iter().zip(&cuts.span).zip(&cuts.limit);
-    for (((kept, &weight), &word), ((&cutoff, &span), &limit)) in
-        kept.iter_mut().zip(run).zip(&*words).zip(cuts)
+    magnitudes: &[f32],
+    count: u64,
+    masked: (&[f32], &[u32]),
+    limit: &mut [i32],
+    scale: &mut [f32],
+) -> bool {
+    let mut representable = u32::MAX;
+    let places = limit.iter_mut().zip(scale);
+    let places = places.zip(cuts.cutoff.iter().zip(&cuts.span).zip(&cuts.limit));
+    let masked = masked.0.iter().zip(masked.1);
+    for (((limit, scale), ((&cutoff, &span), &cut)), (&magnitude, (&sum, &kept))) in
+        places.zip(magnitudes.iter().zip(masked))
     {
         let cut = Cut {
             cutoff,
             span,
-            limit,
+            limit: cut,
         };
-        let mask = cut.kept_mask(weight, StochasticKey::fraction(word));
-        *kept = f32::from_bits(weight.to_bits() & mask);
+        let decision = rule.decide(cut, magnitude, count, (sum, u64::from(kept)));
+        (*limit, *scale) = (decision.limit, decision.scale);
+        representable &= u32::from(decision.scale < f32::INFINITY).wrapping_neg();
+    }
+    representable != 0
+}
+
+#[inline(always)]
+fn thin_loop(
+    tile: &[Side],
+    cuts: &Cuts,
+    right: usize,
+    key: StochasticKey,
+    low: &[u32],
+    high: &[u32],
+    kept: &mut [Side],
+) {
+    let sides = low.len() / SIDE;
+    let (low, high) = (low.as_chunks::<SIDE>().0, high.as_chunks::<SIDE>().0);
+    let (cutoff, span, limit) = (
+        cuts.cutoff[right..].as_chunks::<SIDE>().0,
+        cuts.span[right..].as_chunks::<SIDE>().0,
+        cuts.limit[right..].as_chunks::<SIDE>().0,
+    );
+    for side in 0..sides {
+        let rows = tile[side..].iter().step_by(sides);
+        let kept = kept[side..].iter_mut().step_by(sides);
+        for ((row, kept), k) in rows.zip(kept).zip(0_u32..) {
+            for place in 0..SIDE {
+                let low = key.start(low[side][place].wrapping_add(k));
+                let word = StochasticKey::finish(low, high[side][place]);
+                let cut = Cut {
+                    cutoff: cutoff[side][place],
+                    span: span[side][place],
+                    limit: limit[side][place],
+                };
+                let weight = row.0[place];
+                let mask = cut.kept_mask(weight, StochasticKey::fraction(word));
+                kept.0[place] = f32::from_bits(weight.to_bits() & mask);
+            }
+        }
     }
 }
 
 #[inline(always)]
-fn increment_loop(indices: &mut [u32]) {
-    indices.iter_mut().for_each(|index| *index += 1);
-}
-
-/// The number of non-zero codes.
-#[inline(always)]
-fn count_loop(kept: &[f32], limit: &[i32]) -> u32 {
-    let masks = kept
-        .iter()
-        .zip(limit)
-        .map(|(&kept, &limit)| nonzero_mask(kept, limit));
-    masks.map(|mask| mask & 1).sum()
-}
-
-/// Gives the number of non-zero codes.
-#[inline(always)]
-fn write_ternary_loop(kept: &[f32], limit: &[i32], scale: &[f32], output: &mut [f32]) -> u32 {
-    let mut nonzero = 0;
-    for (((output, &kept), &limit), &scale) in output.iter_mut().zip(kept).zip(limit).zip(scale) {
-        let mask = nonzero_mask(kept, limit);
-        nonzero += mask & 1;
-        *output = ternary(kept, scale, mask);
-    }
-    nonzero
-}
-
-/// Gives the number of non-zero codes. `kept` decides about the codes of the weights.
-#[inline(always)]
-fn write_blended_loop(
-    run: &[f32],
-    kept: &[f32],
-    limit: &[i32],
-    scale: &[f32],
+fn write_loop<L: ColumnLoops>(
+    tile: &[Side],
+    kept: &[Side],
+    decided: (&[i32], &[f32]),
     blend: f32,
-    output: &mut [f32],
-) -> u32 {
-    let mut nonzero = 0;
-    let weights = run.iter().zip(kept);
-    for (((output, (&weight, &kept)), &limit), &scale) in
-        output.iter_mut().zip(weights).zip(limit).zip(scale)
-    {
-        let mask = nonzero_mask(kept, limit);
-        nonzero += mask & 1;
-        *output = weight + blend * (ternary(kept, scale, mask) - weight);
+    outputs: &mut [&mut [f32]],
+    columns: Range<usize>,
+    streamed: bool,
+) -> u64 {
+    let mut put = Put::<L> {
+        tile,
+        kept,
+        limit: decided.0.as_chunks().0,
+        scale: decided.1.as_chunks().0,
+        outputs,
+        columns,
+        streamed,
+        loops: PhantomData,
+    };
+    if blend == 1.0 {
+        put.each(|_, quantized| quantized)
+    } else if blend == 0.0 {
+        put.each(|weight, _| weight)
+    } else {
+        put.each(|weight, quantized| weight + blend * (quantized - weight))
     }
-    nonzero
+}
+
+/// A tile that is written.
+struct Put<'a, 'o, L> {
+    tile: &'a [Side],
+    kept: &'a [Side],
+    limit: &'a [[i32; SIDE]],
+    scale: &'a [[f32; SIDE]],
+    outputs: &'a mut [&'o mut [f32]],
+    columns: Range<usize>,
+    streamed: bool,
+    loops: PhantomData<L>,
+}
+
+impl<L: ColumnLoops> Put<'_, '_, L> {
+    /// Writes `value` of each weight and its quantized value; gives the number of non-zero codes.
+    #[inline(always)]
+    fn each(&mut self, value: impl Fn(f32, f32) -> f32) -> u64 {
+        let sides = self.columns.len().div_ceil(SIDE);
+        let mut nonzero = [0_u32; SIDE];
+        let rows = self
+            .tile
+            .chunks_exact(sides)
+            .zip(self.kept.chunks_exact(sides));
+        for (output, (weights, kept)) in self.outputs.iter_mut().zip(rows) {
+            let (lines, rest) = output[self.columns.clone()].as_chunks_mut::<SIDE>();
+            let whole = lines.len();
+            let parts = lines.iter_mut().zip(weights).zip(kept);
+            for (((line, weights), kept), (limit, scale)) in
+                parts.zip(self.limit.iter().zip(self.scale))
+            {
+                let values = each(weights, kept, limit, scale, &mut nonzero, &value);
+                if self.streamed {
+                    L::stream(&values, line);
+                } else {
+                    *line = values.0;
+                }
+            }
+            if !rest.is_empty() {
+                // What fills up the last sixteen has code 0.
+                let (limit, scale) = (&self.limit[whole], &self.scale[whole]);
+                let values = each(
+                    &weights[whole],
+                    &kept[whole],
+                    limit,
+                    scale,
+                    &mut nonzero,
+                    &value,
+                );
+                rest.copy_from_slice(&values.0[..rest.len()]);
+            }
+        }
+        if self.streamed {
+            fence();
+        }
+        nonzero.into_iter().map(u64::from).sum()
+    }
+}
+
+/// `value` of each weight and its quantized value; the codes that are not zero are counted.
+#[inline(always)]
+fn each(
+    weights: &Side,
+    kept: &Side,
+    limit: &[i32; SIDE],
+    scale: &[f32; SIDE],
+    nonzero: &mut [u32; SIDE],
+    value: impl Fn(f32, f32) -> f32,
+) -> Side {
+    let mut values = Side([0.0; SIDE]);
+    for place in 0..SIDE {
+        let mask = nonzero_mask(kept.0[place], limit[place]);
+        nonzero[place] += mask & 1;
+        let quantized = ternary(kept.0[place], scale[place], mask);
+        values.0[place] = value(weights.0[place], quantized);
+    }
+    values
 }

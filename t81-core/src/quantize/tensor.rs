@@ -7,11 +7,13 @@ use super::group::Cut;
 use super::loops::RowLoops;
 use super::pack::Failure;
 use super::quantizer::Weights;
+use super::region::{Region, WIDTH};
 use super::row::RowKernel;
 use super::rows::Rows;
 use super::rule::{Decision, Rule, Unrepresentable};
-use super::stripe::{Region, StripeKernel, WIDTH};
+use super::stripe::StripeKernel;
 use super::stripe_loops::Cuts;
+use crate::fetch::Ahead;
 use crate::settings::{Layout, Reference, ScaleRule};
 use crate::vectorized::vectorized;
 
@@ -122,8 +124,9 @@ fn magnitude(rule: &Rule, weights: &Weights<'_>) -> f32 {
             StripeKernel::new,
             |kernel, (stripe, magnitudes)| {
                 let region = whole_rows(weights, stripe * WIDTH, magnitudes.len());
-                let values = kernel.magnitudes(rule, &region);
-                magnitudes.copy_from_slice(&values);
+                let mut values = Vec::new();
+                kernel.magnitudes(rule, &region, &mut values);
+                magnitudes.copy_from_slice(&values[..magnitudes.len()]);
             },
         ),
     }
@@ -164,7 +167,9 @@ fn masked(rule: &Rule, cut: &Cut, weights: &Weights<'_>) -> (f32, u64) {
             StripeKernel::new,
             |kernel, (stripe, masked)| {
                 let region = whole_rows(weights, stripe * WIDTH, masked.len());
-                let (sums, counts) = kernel.masked(rule, &cuts, &region);
+                let (mut sums, mut counts) = (Vec::new(), Vec::new());
+                let nothing = Ahead::nothing();
+                kernel.masked(rule, &cuts, &region, nothing, &mut sums, &mut counts);
                 for (masked, (sum, count)) in masked.iter_mut().zip(sums.into_iter().zip(counts)) {
                     *masked = (sum, u64::from(count));
                 }
