@@ -49,16 +49,6 @@ impl Source<'_> {
     }
 }
 
-/// Makes what was written past the caches visible before anything that this thread writes from now on.
-pub(super) fn fence() {
-    // SAFETY: every x86-64 has the instruction.
-    #[cfg(target_arch = "x86_64")]
-    #[allow(unsafe_code)]
-    unsafe {
-        std::arch::x86_64::_mm_sfence();
-    }
-}
-
 /// Loops of an instruction set over some of the columns of a tile: row `k` is `rows[k * step]`, and adds to lane `k % 8`.
 ///
 /// Each type but [`Base`] is only named inside functions compiled for its instruction set, on machines that have it: that
@@ -78,8 +68,11 @@ pub(super) trait ColumnLoops {
     );
 
     /// Writes a line of memory past the caches, where there are such stores and it begins at a multiple of 64.
-    /// [`fence`] must follow.
+    /// [`fence`](Self::fence) must follow.
     fn stream(values: &Side, line: &mut [f32; SIDE]);
+
+    /// Makes what was written past the caches visible before anything that this thread writes from now on.
+    fn fence();
 }
 
 impl ColumnLoops for Base {
@@ -87,6 +80,9 @@ impl ColumnLoops for Base {
     fn stream(values: &Side, line: &mut [f32; SIDE]) {
         *line = values.0;
     }
+
+    #[inline(always)]
+    fn fence() {}
 
     #[inline(always)]
     fn sums(source: Source<'_>, rows: &mut [Side], step: usize, sums: &mut SideSums) {
@@ -128,6 +124,12 @@ impl ColumnLoops for Avx2 {
     }
 
     #[inline(always)]
+    fn fence() {
+        // SAFETY: every x86-64 has the instruction.
+        unsafe { std::arch::x86_64::_mm_sfence() }
+    }
+
+    #[inline(always)]
     fn sums(source: Source<'_>, rows: &mut [Side], step: usize, sums: &mut SideSums) {
         // SAFETY: see `ColumnLoops`.
         unsafe { super::loops_avx2::column_sums(source, rows, step, sums) }
@@ -154,6 +156,12 @@ impl ColumnLoops for Avx512 {
     fn stream(values: &Side, line: &mut [f32; SIDE]) {
         // SAFETY: see `ColumnLoops`.
         unsafe { super::loops_avx512::stream(values, line) }
+    }
+
+    #[inline(always)]
+    fn fence() {
+        // SAFETY: every x86-64 has the instruction.
+        unsafe { std::arch::x86_64::_mm_sfence() }
     }
 
     #[inline(always)]
@@ -331,7 +339,7 @@ mod tests {
         for first in [0, 4, 5] {
             let beside = floats[first..].first_chunk_mut().expect("sixteen");
             L::stream(&tile[0], beside);
-            fence();
+            L::fence();
             assert_eq!(beside.map(f32::to_bits), line.0.map(f32::to_bits));
         }
         let bits = |side: &Side| side.0.map(f32::to_bits);

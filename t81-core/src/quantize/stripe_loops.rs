@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::columns::{ColumnLoops, SIDE, Side, fence};
+use super::columns::{ColumnLoops, SIDE, Side};
 use super::group::{Cut, nonzero_mask, ternary};
 use super::random::StochasticKey;
 use super::region::WIDTH;
@@ -217,7 +217,7 @@ impl<L: ColumnLoops> Put<'_, '_, L> {
             }
         }
         if self.streamed {
-            fence();
+            L::fence();
         }
         nonzero.into_iter().map(u64::from).sum()
     }
