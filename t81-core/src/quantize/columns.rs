@@ -114,75 +114,50 @@ impl ColumnLoops for Base {
     }
 }
 
+/// The loops of a module written for an instruction set.
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
-impl ColumnLoops for Avx2 {
-    #[inline(always)]
-    fn stream(values: &Side, line: &mut [f32; SIDE]) {
-        // SAFETY: see `ColumnLoops`.
-        unsafe { super::loops_avx2::stream(values, line) }
-    }
+macro_rules! column_loops {
+    ($instructions:ident, $loops:ident) => {
+        #[allow(unsafe_code)]
+        impl ColumnLoops for $instructions {
+            #[inline(always)]
+            fn stream(values: &Side, line: &mut [f32; SIDE]) {
+                // SAFETY: see `ColumnLoops`.
+                unsafe { super::$loops::stream(values, line) }
+            }
 
-    #[inline(always)]
-    fn fence() {
-        // SAFETY: every x86-64 has the instruction.
-        unsafe { std::arch::x86_64::_mm_sfence() }
-    }
+            #[inline(always)]
+            fn fence() {
+                // SAFETY: every x86-64 has the instruction.
+                unsafe { std::arch::x86_64::_mm_sfence() }
+            }
 
-    #[inline(always)]
-    fn sums(source: Source<'_>, rows: &mut [Side], step: usize, sums: &mut SideSums) {
-        // SAFETY: see `ColumnLoops`.
-        unsafe { super::loops_avx2::column_sums(source, rows, step, sums) }
-    }
+            #[inline(always)]
+            fn sums(source: Source<'_>, rows: &mut [Side], step: usize, sums: &mut SideSums) {
+                // SAFETY: see `ColumnLoops`.
+                unsafe { super::$loops::column_sums(source, rows, step, sums) }
+            }
 
-    #[inline(always)]
-    fn masked_sums(
-        rows: &[Side],
-        step: usize,
-        ahead: Ahead,
-        limit: &[i32; SIDE],
-        sums: &mut SideSums,
-        counts: &mut [u32; SIDE],
-    ) {
-        // SAFETY: see `ColumnLoops`.
-        unsafe { super::loops_avx2::column_masked_sums(rows, step, ahead, limit, sums, counts) }
-    }
+            #[inline(always)]
+            fn masked_sums(
+                rows: &[Side],
+                step: usize,
+                ahead: Ahead,
+                limit: &[i32; SIDE],
+                sums: &mut SideSums,
+                counts: &mut [u32; SIDE],
+            ) {
+                // SAFETY: see `ColumnLoops`.
+                unsafe { super::$loops::column_masked_sums(rows, step, ahead, limit, sums, counts) }
+            }
+        }
+    };
 }
 
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
-impl ColumnLoops for Avx512 {
-    #[inline(always)]
-    fn stream(values: &Side, line: &mut [f32; SIDE]) {
-        // SAFETY: see `ColumnLoops`.
-        unsafe { super::loops_avx512::stream(values, line) }
-    }
-
-    #[inline(always)]
-    fn fence() {
-        // SAFETY: every x86-64 has the instruction.
-        unsafe { std::arch::x86_64::_mm_sfence() }
-    }
-
-    #[inline(always)]
-    fn sums(source: Source<'_>, rows: &mut [Side], step: usize, sums: &mut SideSums) {
-        // SAFETY: see `ColumnLoops`.
-        unsafe { super::loops_avx512::column_sums(source, rows, step, sums) }
-    }
-
-    #[inline(always)]
-    fn masked_sums(
-        rows: &[Side],
-        step: usize,
-        ahead: Ahead,
-        limit: &[i32; SIDE],
-        sums: &mut SideSums,
-        counts: &mut [u32; SIDE],
-    ) {
-        // SAFETY: see `ColumnLoops`.
-        unsafe { super::loops_avx512::column_masked_sums(rows, step, ahead, limit, sums, counts) }
-    }
-}
+column_loops!(Avx2, loops_avx2);
+#[cfg(target_arch = "x86_64")]
+column_loops!(Avx512, loops_avx512);
 
 vectorized! {
     /// Copies the rows of a region to a tile.
