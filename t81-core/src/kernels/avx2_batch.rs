@@ -21,6 +21,7 @@ const ROWS: usize = 4;
 const COLUMNS: usize = 256;
 /// Rows whose tables are made together: a second-level cache holds them.
 const TABLE_ROWS: usize = 128;
+
 /// x, y, x + y and x - y of two activations.
 #[derive(Clone, Copy)]
 #[repr(C, align(16))]
