@@ -338,6 +338,58 @@ fn what_is_not_finite_shows_in_its_own_row_only() {
 }
 
 #[test]
+fn sums_of_pairs_overflow_as_in_plain_rust() {
+    // Of two such columns the sum or the difference overflows, which must not show where a code is 0.
+    let values = [
+        3e38,
+        -3e38,
+        1.0,
+        -0.0,
+        f32::MAX,
+        f32::MIN,
+        f32::INFINITY,
+        f32::NAN,
+    ];
+    for (finite, choices) in [(true, 6), (false, 8)] {
+        let mut next = random(15);
+        let codes: Vec<u8> = (0..81 * 24).map(|_| (next() % 6).min(3) as u8).collect();
+        let mut place = 0;
+        // Half of the codes are 0.
+        let matrix = matrix(81, 24, Granularity::group(8).unwrap(), 1e-3, || {
+            place += 1;
+            [0, 1, 2, 1][codes[place - 1] as usize]
+        });
+        let mut next = random(16);
+        let input: Vec<f32> = (0..7 * 24)
+            .map(|_| values[(next() % choices) as usize])
+            .collect();
+        for encoding in ENCODINGS {
+            let interleaved = InterleavedMatrix::new(&matrix, encoding);
+            for batch in [1, 2, 7] {
+                let input = &input[..24 * batch];
+                let found = Instructions::available().into_iter().map(|instructions| {
+                    let float = ActivationPrecision::Float32;
+                    let output = product(&interleaved, instructions, input, float);
+                    let numbers = output.iter().map(|&value| match value.is_nan() {
+                        true => f32::NAN,
+                        false => value,
+                    });
+                    bits(&numbers.collect::<Vec<f32>>())
+                });
+                let found: Vec<Vec<u32>> = found.collect();
+                let finite_outputs = found[0]
+                    .iter()
+                    .filter(|&&bits| f32::from_bits(bits).is_finite());
+                assert_eq!(finite_outputs.count() > 0, finite, "{encoding:?} {batch}");
+                for other in &found {
+                    assert_eq!(*other, found[0], "{encoding:?} {batch}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn threads_change_nothing() {
     let mut next = random(10);
     let matrix = matrix(1500, 1100, Granularity::group(64).unwrap(), 0.5, || {

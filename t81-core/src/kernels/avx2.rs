@@ -13,7 +13,8 @@ use half::f16;
 
 use super::activations::PaddedRows;
 use super::interleaved::{InterleavedMatrix, PANEL, STEP, Step};
-use super::kernel::{FloatKernel, FloatScratch, Kernel, products_of_floats};
+use super::kernel::{FloatScratch, Kernel};
+use super::{avx2_batch, avx2_row};
 
 /// Must only be used inside a function compiled for `avx2,fma,f16c` on a machine that has them: every intrinsic below
 /// relies on it, which is the safety argument of each `unsafe` block here beside the loads and stores, whose memory is
@@ -274,7 +275,10 @@ impl Kernel for Avx2 {
         scratch: &mut FloatScratch,
         output: &mut [[f32; PANEL]],
     ) {
-        products_of_floats::<Self>(matrix, first, batch, scratch, output);
+        match batch.rows() {
+            1 => avx2_row::products(matrix, first, batch.row(0), &mut scratch.row, output),
+            _ => avx2_batch::products(matrix, first, batch, &mut scratch.pairs, output),
+        }
     }
 
     #[inline(always)]
@@ -285,168 +289,6 @@ impl Kernel for Avx2 {
             terms[half] = unsafe { _mm256_mul_ps(terms[half], sums[half]) };
         }
         add_to(totals, terms);
-    }
-}
-
-impl FloatKernel for Avx2 {
-    #[inline(always)]
-    fn floats(quads: &[Step], weights: &mut [[f32; PANEL]]) {
-        let (weights, _) = weights.as_chunks_mut::<4>();
-        for (quad, weights) in quads.iter().zip(weights) {
-            let halves = halves(quad);
-            for half in 0..2 {
-                let mut codes = halves[half];
-                for weights in weights.iter_mut() {
-                    let weights = &mut weights.as_chunks_mut::<8>().0[half];
-                    // SAFETY: 32 bytes are writable; see `Avx2` for the instruction set.
-                    unsafe {
-                        _mm256_storeu_ps(
-                            weights.as_mut_ptr(),
-                            _mm256_permutevar_ps(table(), codes),
-                        );
-                        codes = _mm256_srli_epi32::<8>(codes);
-                    }
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn float_vector<const P: usize>(quads: [&[Step]; P], values: &[f32]) -> [[__m256; 2]; P] {
-        let mut sums = [zeros(); P];
-        let (pairs, rest) = values.as_chunks::<8>();
-        let mut runs: [&[[Step; 2]]; P] = [&[]; P];
-        for panel in 0..P {
-            runs[panel] = &quads[panel].as_chunks().0[..pairs.len()];
-        }
-        for (index, values) in pairs.iter().enumerate() {
-            for column in 0..4 {
-                let low = products_of_codes(values[column]);
-                let high = products_of_codes(values[column + 4]);
-                for panel in 0..P {
-                    let [first, second] = &runs[panel][index];
-                    for half in 0..2 {
-                        let low = found(low, first, half, column);
-                        let high = found(high, second, half, column);
-                        let sum = &mut sums[panel][half];
-                        *sum = add(*sum, add(low, high));
-                    }
-                }
-            }
-        }
-        // Base three may leave a quad alone.
-        for column in 0..rest.len() {
-            let products = products_of_codes(rest[column]);
-            for panel in 0..P {
-                for half in 0..2 {
-                    let found = found(products, &quads[panel][2 * pairs.len()], half, column);
-                    sums[panel][half] = add(sums[panel][half], found);
-                }
-            }
-        }
-        sums
-    }
-
-    #[inline(always)]
-    fn float_tile<const C: usize>(
-        weights: &[[f32; PANEL]],
-        values: [&[f32]; C],
-    ) -> [[__m256; 2]; C] {
-        let mut sums = [zeros(); C];
-        let (eights, rest) = weights.as_chunks::<8>();
-        let mut rows: [&[[f32; 8]]; C] = [&[]; C];
-        for row in 0..C {
-            rows[row] = &values[row].as_chunks().0[..eights.len()];
-        }
-        for (index, weights) in eights.iter().enumerate() {
-            for column in 0..4 {
-                let low = halves_of(&weights[column]);
-                let high = halves_of(&weights[column + 4]);
-                for row in 0..C {
-                    let values = &rows[row][index];
-                    let pairs = multiply(low, values[column]);
-                    // A product with -1, 0 or 1 is exact: fused or not, the sum is the same.
-                    let pairs = multiply_add(high, values[column + 4], pairs);
-                    for half in 0..2 {
-                        sums[row][half] = add(sums[row][half], pairs[half]);
-                    }
-                }
-            }
-        }
-        for (column, weights) in rest.iter().enumerate() {
-            for row in 0..C {
-                let value = values[row][8 * eights.len() + column];
-                sums[row] = multiply_add(halves_of(weights), value, sums[row]);
-            }
-        }
-        sums
-    }
-}
-
-#[inline(always)]
-fn zeros() -> [__m256; 2] {
-    // SAFETY: see `Avx2`.
-    unsafe { [_mm256_setzero_ps(); 2] }
-}
-
-#[inline(always)]
-fn add(a: __m256, b: __m256) -> __m256 {
-    // SAFETY: see `Avx2`.
-    unsafe { _mm256_add_ps(a, b) }
-}
-
-/// What the codes make of a value, as [`table`] has them.
-#[inline(always)]
-fn products_of_codes(value: f32) -> __m256 {
-    // SAFETY: see `Avx2`.
-    unsafe { _mm256_mul_ps(table(), _mm256_set1_ps(value)) }
-}
-
-/// The products that a column of half a quad finds.
-#[inline(always)]
-fn found(products: __m256, quad: &Step, half: usize, column: usize) -> __m256 {
-    // SAFETY: see `Avx2`.
-    unsafe {
-        let places = _mm_cvtsi32_si128(8 * column as i32);
-        let codes = _mm256_srl_epi32(load(&quad.0.as_chunks().0[half]), places);
-        _mm256_permutevar_ps(products, codes)
-    }
-}
-
-/// The weights of a column.
-#[inline(always)]
-fn halves_of(weights: &[f32; PANEL]) -> [__m256; 2] {
-    let (halves, _) = weights.as_chunks::<8>();
-    // SAFETY: 32 bytes are readable at each; see `Avx2` for the instruction set.
-    unsafe {
-        [
-            _mm256_loadu_ps(halves[0].as_ptr()),
-            _mm256_loadu_ps(halves[1].as_ptr()),
-        ]
-    }
-}
-
-#[inline(always)]
-fn multiply(weights: [__m256; 2], value: f32) -> [__m256; 2] {
-    // SAFETY: see `Avx2`.
-    unsafe {
-        let value = _mm256_set1_ps(value);
-        [
-            _mm256_mul_ps(weights[0], value),
-            _mm256_mul_ps(weights[1], value),
-        ]
-    }
-}
-
-#[inline(always)]
-fn multiply_add(weights: [__m256; 2], value: f32, sums: [__m256; 2]) -> [__m256; 2] {
-    // SAFETY: see `Avx2`.
-    unsafe {
-        let value = _mm256_set1_ps(value);
-        [
-            _mm256_fmadd_ps(weights[0], value, sums[0]),
-            _mm256_fmadd_ps(weights[1], value, sums[1]),
-        ]
     }
 }
 
@@ -465,7 +307,7 @@ pub(super) fn threefold(bytes: __m256i) -> __m256i {
 
 /// The codes that the digits 0, 1 and 2 stand for, in each half.
 #[inline(always)]
-fn table() -> __m256 {
+pub(super) fn codes_as_floats() -> __m256 {
     // SAFETY: see `Avx2`.
     unsafe { _mm256_setr_ps(-1.0, 0.0, 1.0, 0.0, -1.0, 0.0, 1.0, 0.0) }
 }

@@ -11,7 +11,7 @@ use half::f16;
 use super::activations::PaddedRows;
 use super::avx2::{Avx2, broadcast, halves, threefold};
 use super::interleaved::{InterleavedMatrix, PANEL, Step};
-use super::kernel::{FloatKernel, FloatScratch, Kernel, products_of_floats};
+use super::kernel::{FloatScratch, Kernel};
 
 /// Must only be used inside a function compiled for `avxvnni,avx2,fma,f16c` on a machine that has them: every intrinsic
 /// below relies on it, and so does `Avx2`; that is the safety argument of each `unsafe` block here.
@@ -150,31 +150,11 @@ impl Kernel for AvxVnni {
         scratch: &mut FloatScratch,
         output: &mut [[f32; PANEL]],
     ) {
-        products_of_floats::<Self>(matrix, first, batch, scratch, output);
+        Avx2::float_panels(matrix, first, batch, scratch, output);
     }
 
     #[inline(always)]
     fn accumulate_floats(totals: &mut [f32; PANEL], sums: [__m256; 2], scales: &[f16; PANEL]) {
         Avx2::accumulate_floats(totals, sums, scales);
-    }
-}
-
-impl FloatKernel for AvxVnni {
-    #[inline(always)]
-    fn floats(quads: &[Step], weights: &mut [[f32; PANEL]]) {
-        Avx2::floats(quads, weights);
-    }
-
-    #[inline(always)]
-    fn float_vector<const P: usize>(quads: [&[Step]; P], values: &[f32]) -> [[__m256; 2]; P] {
-        Avx2::float_vector(quads, values)
-    }
-
-    #[inline(always)]
-    fn float_tile<const C: usize>(
-        weights: &[[f32; PANEL]],
-        values: [&[f32]; C],
-    ) -> [[__m256; 2]; C] {
-        Avx2::float_tile(weights, values)
     }
 }

@@ -9,6 +9,10 @@ use half::f16;
 
 use super::activations::{BAND, Band, Int8Activations, PaddedRows};
 #[cfg(target_arch = "x86_64")]
+use super::avx2_batch::PairScratch;
+#[cfg(target_arch = "x86_64")]
+use super::avx2_row::RowScratch;
+#[cfg(target_arch = "x86_64")]
 use super::avx512_tables::TableScratch;
 use super::interleaved::{CodeEncoding, InterleavedMatrix, PANEL, Panel, STEP, Step};
 use super::segments::Segment;
@@ -25,7 +29,7 @@ pub(super) const MOST_PANELS: usize = 2;
 const FLOAT_COLUMNS: usize = 256;
 /// Panels of one product of floats with a single row: enough independent sums to hide the latency of one.
 pub(super) const FLOAT_PANELS: usize = 4;
-/// Rows of a float batch that share one reading of the codes at most, of 6: eight vectors of sums leave half of AVX2's
+/// Rows of a float batch that share one reading of the codes at most, of 6: sixteen vectors of sums leave half of NEON's
 /// registers to weights and values.
 const FLOAT_TILE: usize = 4;
 
@@ -317,6 +321,10 @@ pub(super) struct FloatScratch {
     weights: Vec<[f32; PANEL]>,
     #[cfg(target_arch = "x86_64")]
     pub(super) tables: TableScratch,
+    #[cfg(target_arch = "x86_64")]
+    pub(super) pairs: PairScratch,
+    #[cfg(target_arch = "x86_64")]
+    pub(super) row: RowScratch,
 }
 
 /// [`Kernel::float_panels`] by multiplications.
