@@ -333,7 +333,7 @@ mod tests {
             let scale = LossScale::new(Some(scale));
             let model = QatModel::new(decoder.clone(), 1.0).with_loss_scale(Some(scale));
             let mut optimizer = optimizer(&model, 0.0);
-            let output = TrainStep::step(&model, TokenBatch::new(&[block.clone()]));
+            let output = TrainStep::step(&model, TokenBatch::new(std::slice::from_ref(&block)));
             model.optimize(&mut optimizer, 1e-2.into(), output.grads)
         };
         let before = weight(&QatModel::new(decoder.clone(), 1.0));
