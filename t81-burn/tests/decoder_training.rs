@@ -1,5 +1,7 @@
 //! Causality, windows, loss and gradients of every decoder, and what their configurations refuse.
 
+mod sharpened;
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -7,6 +9,8 @@ use t81_burn::Ternary;
 use t81_burn::models::gpt2::Gpt2Config;
 use t81_burn::models::llama::LlamaConfig;
 use t81_burn::models::{Decoder, DecoderConfig, DecoderConfigError, cross_entropy};
+
+use sharpened::sharpened;
 
 const VOCABULARY: usize = 61;
 
@@ -42,33 +46,6 @@ fn sequence(shape: [usize; 2], device: &Device) -> Tensor<2, Int> {
 
 fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().unwrap()
-}
-
-/// Fresh weights are small enough for attention to be nearly uniform; this makes every part count.
-fn sharpened(config: &DecoderConfig, device: &Device) -> Decoder {
-    let mut state = 1u64;
-    let mut random = move || {
-        state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    let model = config.init(device);
-    let shapes: std::collections::HashMap<_, _> = model
-        .weight_specs()
-        .into_iter()
-        .map(|spec| (spec.name, spec.shape))
-        .collect();
-    model
-        .load_weights(|name| {
-            let shape = shapes[name].clone();
-            let gain = shape.len() == 1 && name.ends_with("weight");
-            let values: Vec<f32> = (0..shape.iter().product())
-                .map(|_| if gain { 1.0 } else { 0.0 } + 0.5 * random())
-                .collect();
-            Ok::<_, String>((shape, values))
-        })
-        .unwrap()
 }
 
 #[test]

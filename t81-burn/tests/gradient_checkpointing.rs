@@ -1,5 +1,7 @@
 //! Gradient checkpointing gives the loss and the gradients of the plain backward pass, bit for bit.
 
+mod sharpened;
+
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -8,6 +10,8 @@ use t81_burn::models::llama::LlamaConfig;
 use t81_burn::models::{Decoder, DecoderConfig, TokenLoss};
 use t81_burn::{RampShape, Selection, Ternary, TernarySchedule};
 use t81_core::{Granularity, Quantizer, Rounding};
+
+use sharpened::sharpened;
 
 const VOCABULARY: usize = 61;
 /// Long enough for the attention to work in two pieces.
@@ -71,33 +75,6 @@ fn mask(device: &Device) -> Tensor<2> {
     values[3] = 2.0;
     values[SHAPE[1] + 90..].fill(0.0);
     Tensor::from_data(TensorData::new(values, SHAPE), device)
-}
-
-/// Fresh weights are small enough for attention to be nearly uniform; this makes every part count.
-fn sharpened(config: &DecoderConfig, device: &Device) -> Decoder {
-    let mut state = 1u64;
-    let mut random = move || {
-        state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    let model = config.init(device);
-    let shapes: std::collections::HashMap<_, _> = model
-        .weight_specs()
-        .into_iter()
-        .map(|spec| (spec.name, spec.shape))
-        .collect();
-    model
-        .load_weights(|name| {
-            let shape = shapes[name].clone();
-            let gain = shape.len() == 1 && name.ends_with("weight");
-            let values: Vec<f32> = (0..shape.iter().product())
-                .map(|_| if gain { 1.0 } else { 0.0 } + 0.5 * random())
-                .collect();
-            Ok::<_, String>((shape, values))
-        })
-        .unwrap()
 }
 
 /// A step without checkpointing: the loss, and the gradients of `objective` of it.
