@@ -226,6 +226,10 @@ pub(crate) struct PartCheckpointer {
 
 impl<R: Checkpoint> Checkpointer<R> for PartCheckpointer {
     fn save(&self, step: usize, record: R) -> Result<(), CheckpointerError> {
+        let _given_up = GivenUp {
+            checkpoints: &self.checkpoints,
+            step,
+        };
         let partial = self.checkpoints.partial(step);
         let path = partial.join(format!("{}.bpk", self.part));
         let name = |error: std::io::Error| {
@@ -246,6 +250,22 @@ impl<R: Checkpoint> Checkpointer<R> for PartCheckpointer {
     }
 }
 
+/// Ends the wait for a checkpoint whose part panics, as a GPU that is lost while it is read makes it.
+struct GivenUp<'a> {
+    checkpoints: &'a CheckpointDirectory,
+    step: usize,
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Ok(mut pending) = self.checkpoints.pending.lock()
+        {
+            pending.remove(&self.step);
+        }
+    }
+}
+
 /// Saves whenever it is asked; the training loop decides when that is.
 pub(crate) struct SaveAlways;
 
@@ -263,6 +283,8 @@ impl CheckpointingStrategy for SaveAlways {
 mod tests {
     use super::*;
     use burn::lr_scheduler::LrSchedulerRecord;
+    use burn::store::RecordError;
+    use burn::tensor::Bytes;
 
     fn save(checkpoints: &CheckpointDirectory, step: usize, parts: &[&'static str]) {
         save_evaluated(checkpoints, step, None, parts);
@@ -347,6 +369,40 @@ mod tests {
             let best = checkpoints.best().unwrap().unwrap();
             assert_eq!((best.step, best.loss), (20, 2.0));
         }
+    }
+
+    /// A record of a device that is lost while it is read.
+    struct Lost;
+
+    impl Checkpoint for Lost {
+        fn save(self, _path: PathBuf) -> Result<(), CheckpointerError> {
+            panic!("the device is lost")
+        }
+
+        fn load(_path: PathBuf) -> Result<Self, CheckpointerError> {
+            Ok(Self)
+        }
+
+        fn checkpoint_from_bytes(_bytes: Bytes) -> Result<Self, RecordError> {
+            Ok(Self)
+        }
+
+        fn checkpoint_into_bytes(self) -> Result<Bytes, RecordError> {
+            Ok(Bytes::from_bytes_vec(Vec::new()))
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_part_that_panicked() {
+        let run = tempfile::tempdir().unwrap();
+        let checkpoints = CheckpointDirectory::new(run.path(), 2);
+        save(&checkpoints, 3, &[MODEL]);
+        assert!(checkpoints.is_pending(3));
+        let checkpointer = checkpoints.checkpointer(OPTIMIZER);
+        let reading = std::thread::spawn(move || checkpointer.save(3, Lost));
+        assert!(reading.join().is_err());
+        assert!(!checkpoints.is_pending(3));
+        assert_eq!(checkpoints.steps(), [0usize; 0]);
     }
 
     #[test]

@@ -361,19 +361,18 @@ impl Run<'_> {
         let Some(checkpointer) = &mut self.checkpointer else {
             return;
         };
-        if self.strategy.reads_weights_freely() {
-            checkpointer.checkpoint(&self.learner, self.state.step, &self.event_store);
-            return;
-        }
         // Burn's checkpointer reads the weights on threads of its own. On a GPU the next step would meanwhile reuse the memory
         // that it reads.
-        for device in self.strategy.plain_devices() {
-            // A device that fails here fails the reading, too, which tells of it.
-            let _ = device.sync();
+        let waits = !self.strategy.reads_weights_freely();
+        if waits {
+            for device in self.strategy.plain_devices() {
+                // A device that fails here fails the reading, too, which tells of it.
+                let _ = device.sync();
+            }
         }
         checkpointer.checkpoint(&self.learner, self.state.step, &self.event_store);
         let is_pending = || self.strategy.checkpoints.is_pending(self.state.step);
-        while is_pending() && self.interrupter.error().is_none() {
+        while waits && is_pending() && self.interrupter.error().is_none() {
             thread::sleep(Duration::from_millis(5));
         }
     }
