@@ -11,12 +11,12 @@ const NUMBERS_AT_ONCE: usize = 1 << 26;
 
 /// A copy of `model` on `device` for a step of its own.
 pub(super) fn model_on<M: Module>(model: &M, device: &Device) -> M {
-    let mut weights = Weights::default();
-    model.visit(&mut weights);
-    let from = weights.tensors.first().map(Tensor::device);
-    if from.is_none_or(|from| from == device.clone().inner()) {
+    let is_there = |from: &Device| from.clone().inner() == device.clone().inner();
+    if model.devices().iter().all(is_there) {
         return model.clone().fork(device);
     }
+    let mut weights = Weights::default();
+    model.visit(&mut weights);
     let mut arrived = Arrived {
         tensors: moved(weights.tensors, device).into(),
     };
@@ -24,7 +24,7 @@ pub(super) fn model_on<M: Module>(model: &M, device: &Device) -> M {
     model.clone().map(&mut arrived).fork(device)
 }
 
-/// The `gradients` of `model`'s parameters on `device`.
+/// The `gradients` of `model`'s parameters, brought to `device`.
 pub(super) fn gradients_on<M: Module>(
     gradients: GradientsParams,
     model: &M,
@@ -41,15 +41,10 @@ pub(super) fn gradients_on<M: Module>(
         learnt,
         tensors,
     } = taken;
-    let from = tensors.first().map(Tensor::device);
-    let tensors = match from.is_none_or(|from| from == device.clone().inner()) {
-        true => tensors,
-        false => moved(tensors, device),
-    };
     let mut returned = Returned {
         gradients: &mut gradients,
         learnt,
-        tensors: tensors.into(),
+        tensors: moved(tensors, device).into(),
     };
     model.visit(&mut returned);
     gradients
