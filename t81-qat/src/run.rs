@@ -42,6 +42,10 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
     let output =
         OutputDirectory::check(&arguments.output_dir, arguments.overwrite, arguments.resume)?;
     if let Some(gguf) = &arguments.output_gguf {
+        // As --output-dir is, which may be beside it.
+        if let Some(folder) = gguf.parent() {
+            fs::create_dir_all(folder).map_err(QatError::file("create", folder))?;
+        }
         t81_gguf::check_output(gguf, arguments.overwrite || arguments.resume)?;
     }
     let source = Source::open(&arguments.model, arguments.revision.as_deref())?;

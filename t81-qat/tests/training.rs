@@ -23,7 +23,8 @@ fn losses(directory: &Path) -> Vec<(u64, f64)> {
 #[test]
 fn a_run_ends_in_exact_ternary_weights_and_a_gguf() {
     let (scratch, run) = scratch();
-    let gguf = scratch.path().join("model.gguf");
+    // A folder that the run makes.
+    let gguf = scratch.path().join("files/of/mine/model.gguf");
     let said = succeed(
         short_run(&run, 8)
             .args(["--learning-rate", "0.003", "--lambda-warmup-steps", "2"])
