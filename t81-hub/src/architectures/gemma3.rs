@@ -2,7 +2,7 @@
 
 use super::table::Width::{Head, Hidden, Inner, Keys, Queries};
 use super::table::{embedding, head, linear, norm};
-use super::{Family, Normalisation};
+use super::{Defaults, Family, Normalisation};
 
 #[rustfmt::skip]
 pub(super) const GEMMA3: Family = Family {
@@ -10,7 +10,7 @@ pub(super) const GEMMA3: Family = Family {
     gguf: "gemma3",
     prefix: "model.",
     renamed: &[("hidden_act", "hidden_activation")],
-    tied_by_default: true,
+    defaults: |_| Defaults { key_value_heads: Some(4), head_dim: Some(256), positions: 131_072, norm_eps: 1e-6, tied: true, window: Some(4096) },
     normalisation: Normalisation::RootMeanSquare,
     tensors: &[
         embedding("model.embed_tokens", "token_embd"),
@@ -35,9 +35,8 @@ pub(super) const GEMMA3: Family = Family {
         for absent in ["attention_bias", "attn_logit_softcapping", "final_logit_softcapping", "use_bidirectional_attention"] {
             fields.must_not_be_set(absent)?;
         }
-        if let Some(scalar) = fields.float("query_pre_attn_scalar", 1e-6..=1e6)? {
-            config.query_scale = scalar.powf(-0.5);
-        }
+        let scalar = fields.float("query_pre_attn_scalar", 1e-6..=1e6)?.unwrap_or(256.0);
+        config.query_scale = scalar.powf(-0.5);
         config.slide_by_pattern(fields, 6)
     },
 };

@@ -3,7 +3,7 @@
 use super::table::Presence::Always;
 use super::table::Width::{Hidden, Inner, Queries, QueriesKeysValues};
 use super::table::{embedding, head, linear, norm, positions};
-use super::{Family, Normalisation};
+use super::{Defaults, Family, Normalisation};
 
 #[rustfmt::skip]
 pub(super) const GPT2: Family = Family {
@@ -18,7 +18,7 @@ pub(super) const GPT2: Family = Family {
         ("max_position_embeddings", "n_positions"),
         ("hidden_act", "activation_function"),
     ],
-    tied_by_default: true,
+    defaults: |_| Defaults { key_value_heads: None, head_dim: None, positions: 1024, norm_eps: 1e-5, tied: true, window: None },
     normalisation: Normalisation::Layer,
     tensors: &[
         embedding("transformer.wte", "token_embd"),

@@ -3,7 +3,7 @@
 use super::table::Presence::{AttentionBias, MlpBias};
 use super::table::Width::{Hidden, Inner, Keys, Queries};
 use super::table::{embedding, head, linear, norm};
-use super::{Family, Normalisation, silu_only};
+use super::{Defaults, Family, Normalisation, silu_only};
 
 #[rustfmt::skip]
 pub(super) const LLAMA: Family = Family {
@@ -11,7 +11,10 @@ pub(super) const LLAMA: Family = Family {
     gguf: "llama",
     prefix: "model.",
     renamed: &[],
-    tied_by_default: false,
+    defaults: |model_type| match model_type {
+        "mistral" => Defaults { key_value_heads: Some(8), head_dim: None, positions: 131_072, norm_eps: 1e-6, tied: false, window: Some(4096) },
+        _ => Defaults { key_value_heads: None, head_dim: None, positions: 2048, norm_eps: 1e-6, tied: false, window: None },
+    },
     normalisation: Normalisation::RootMeanSquare,
     tensors: &[
         embedding("model.embed_tokens", "token_embd"),
@@ -31,6 +34,10 @@ pub(super) const LLAMA: Family = Family {
         silu_only(fields, config)?;
         config.attention_bias = fields.boolean("attention_bias")?.unwrap_or(false);
         config.mlp_bias = fields.boolean("mlp_bias")?.unwrap_or(false);
-        config.slide_all_blocks(fields)
+        // Llama's own class has no window, whatever the file says.
+        match config.model_type {
+            "mistral" => config.slide_all_blocks(fields),
+            _ => Ok(()),
+        }
     },
 };

@@ -108,12 +108,29 @@ pub(crate) struct Family {
     pub(crate) prefix: &'static str,
     /// Fields that `config.json` calls by another name: the usual name and its own.
     pub(crate) renamed: &'static [(&'static str, &'static str)],
-    /// `tie_word_embeddings` where the file does not say: transformers omits a model class's default.
-    pub(crate) tied_by_default: bool,
+    /// What an absent field means.
+    pub(crate) defaults: fn(model_type: &str) -> Defaults,
     pub(crate) normalisation: Normalisation,
     pub(crate) tensors: &'static [table::Row],
     /// Reads what is special about the architecture.
     pub(crate) complete: fn(&Fields<'_>, &mut ModelConfig) -> Result<(), HubError>,
+}
+
+/// What a field means that `config.json` does not have: the defaults of transformers' configuration class.
+#[derive(Clone, Copy)]
+pub(crate) struct Defaults {
+    /// `num_key_value_heads`; as many as query heads if `None`, and wherever the file says `null`.
+    pub(crate) key_value_heads: Option<usize>,
+    /// `head_dim`; `hidden_size / num_attention_heads` if `None`.
+    pub(crate) head_dim: Option<usize>,
+    /// `max_position_embeddings`.
+    pub(crate) positions: usize,
+    /// `rms_norm_eps` or `layer_norm_epsilon`.
+    pub(crate) norm_eps: f64,
+    /// `tie_word_embeddings`.
+    pub(crate) tied: bool,
+    /// `sliding_window`; all tokens before if `None`, and wherever the file says `null`.
+    pub(crate) window: Option<usize>,
 }
 
 /// Sets the activation of an architecture that knows no other than SiLU.

@@ -2,7 +2,7 @@
 
 use super::table::Width::{GateUp, Hidden, Inner, Queries, QueriesKeysValues};
 use super::table::{embedding, head, linear, norm};
-use super::{Family, Normalisation, silu_only};
+use super::{Defaults, Family, Normalisation, silu_only};
 
 #[rustfmt::skip]
 pub(super) const PHI3: Family = Family {
@@ -10,7 +10,7 @@ pub(super) const PHI3: Family = Family {
     gguf: "phi3",
     prefix: "model.",
     renamed: &[],
-    tied_by_default: false,
+    defaults: |_| Defaults { key_value_heads: None, head_dim: None, positions: 4096, norm_eps: 1e-5, tied: false, window: None },
     normalisation: Normalisation::RootMeanSquare,
     tensors: &[
         embedding("model.embed_tokens", "token_embd"),

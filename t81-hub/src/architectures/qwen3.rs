@@ -2,7 +2,7 @@
 
 use super::table::Width::{Head, Hidden, Inner, Keys, Queries};
 use super::table::{embedding, head, linear, norm};
-use super::{Family, Normalisation, silu_only};
+use super::{Defaults, Family, Normalisation, silu_only};
 
 #[rustfmt::skip]
 pub(super) const QWEN3: Family = Family {
@@ -10,7 +10,7 @@ pub(super) const QWEN3: Family = Family {
     gguf: "qwen3",
     prefix: "model.",
     renamed: &[],
-    tied_by_default: false,
+    defaults: |_| Defaults { key_value_heads: Some(32), head_dim: Some(128), positions: 32_768, norm_eps: 1e-6, tied: false, window: Some(4096) },
     normalisation: Normalisation::RootMeanSquare,
     tensors: &[
         embedding("model.embed_tokens", "token_embd"),

@@ -8,11 +8,12 @@ use serde_json::{Map, Value};
 
 use crate::HubError;
 
-/// A JSON object of a configuration file. An absent field and a `null` are the same thing.
+/// A JSON object of a configuration file. An absent field and a `null` are the same thing, but for [`Fields::is_null`].
 pub(crate) struct Fields<'a> {
     object: &'a Map<String, Value>,
     path: &'a Path,
-    prefix: &'static str,
+    /// What stands before the names of a nested object's fields in a message; ends with a point or is empty.
+    prefix: String,
     renamed: &'static [(&'static str, &'static str)],
 }
 
@@ -22,7 +23,7 @@ impl<'a> Fields<'a> {
             Value::Object(object) => Ok(Self {
                 object,
                 path,
-                prefix: "",
+                prefix: String::new(),
                 renamed: &[],
             }),
             _ => Err(HubError::Config {
@@ -33,14 +34,19 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Whether the object has no field at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.object.is_empty()
+    }
+
     /// The nested object `name`, if it is there.
-    pub(crate) fn nested(&self, name: &'static str) -> Result<Option<Fields<'a>>, HubError> {
+    pub(crate) fn nested(&self, name: &str) -> Result<Option<Fields<'a>>, HubError> {
         match self.get(name) {
             None => Ok(None),
             Some(Value::Object(object)) => Ok(Some(Fields {
                 object,
                 path: self.path,
-                prefix: name,
+                prefix: format!("{}{name}.", self.prefix),
                 renamed: &[],
             })),
             Some(_) => Err(self.error(name, "is not an object")),
@@ -68,6 +74,13 @@ impl<'a> Fields<'a> {
         self.object
             .get(self.own_name(name))
             .filter(|value| !value.is_null())
+    }
+
+    /// Whether the file says `null`, where transformers takes no default of its own.
+    pub(crate) fn is_null(&self, name: &str) -> bool {
+        self.object
+            .get(self.own_name(name))
+            .is_some_and(Value::is_null)
     }
 
     /// Refuses a field that switches on something unsupported: it must be absent, null or false.
@@ -160,14 +173,9 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn error(&self, name: &str, problem: impl Display) -> HubError {
         let name = self.own_name(name);
-        let field = if self.prefix.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.prefix)
-        };
         HubError::Config {
             path: self.path.to_path_buf(),
-            field,
+            field: format!("{}{name}", self.prefix),
             problem: problem.to_string(),
         }
     }

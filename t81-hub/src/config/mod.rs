@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::architectures::Architecture;
+use crate::architectures::{Architecture, Defaults};
 use crate::files::MAX_JSON_BYTES;
 use crate::json::read_json;
 use crate::{Checkpoint, HubError, TensorRole, TensorSpec};
@@ -46,7 +46,7 @@ pub struct ModelConfig {
     pub num_key_value_heads: usize,
     /// Width of a head; `hidden_size / num_attention_heads` unless the file says otherwise.
     pub head_dim: usize,
-    /// What the products of queries and keys are multiplied by; `head_dim^-0.5` unless the file says otherwise.
+    /// What the products of queries and keys are multiplied by: `head_dim^-0.5`, in Gemma 3 `query_pre_attn_scalar^-0.5`.
     pub query_scale: f64,
     /// Rows of the embedding.
     pub vocab_size: usize,
@@ -126,16 +126,29 @@ impl ModelConfig {
     ) -> Result<Self, HubError> {
         let hidden_size = fields.required("hidden_size", 1..=MAX_WIDTH)?;
         let num_attention_heads = fields.required("num_attention_heads", 1..=MAX_HEADS)?;
-        let num_key_value_heads = fields
-            .integer("num_key_value_heads", 1..=MAX_HEADS)?
-            .unwrap_or(num_attention_heads);
+        let family = architecture.family();
+        let defaults = (family.defaults)(model_type);
+        let given_heads = fields.integer("num_key_value_heads", 1..=MAX_HEADS)?;
+        let num_key_value_heads = match (given_heads, defaults.key_value_heads) {
+            (Some(heads), _) => heads,
+            (None, Some(usual)) if !fields.is_null("num_key_value_heads") => usual,
+            (None, _) => num_attention_heads,
+        };
         if !num_attention_heads.is_multiple_of(num_key_value_heads) {
+            let origin = match given_heads {
+                Some(_) => String::new(),
+                None => format!(" (the default of {model_type})"),
+            };
             return Err(fields.error(
                 "num_attention_heads",
-                format!("is {num_attention_heads}, no multiple of num_key_value_heads = {num_key_value_heads}"),
+                format!("is {num_attention_heads}, no multiple of num_key_value_heads = {num_key_value_heads}{origin}"),
             ));
         }
-        let head_dim = match fields.integer("head_dim", 2..=MAX_HEAD_DIM)? {
+        let usual_head_dim = defaults.head_dim.filter(|_| !fields.is_null("head_dim"));
+        let head_dim = match fields
+            .integer("head_dim", 2..=MAX_HEAD_DIM)?
+            .or(usual_head_dim)
+        {
             Some(head_dim) => head_dim,
             None if hidden_size.is_multiple_of(num_attention_heads) => {
                 hidden_size / num_attention_heads
@@ -151,7 +164,6 @@ impl ModelConfig {
             let problem = format!("is {head_dim}; it may be at most {MAX_HEAD_DIM}");
             return Err(fields.error("head_dim", problem));
         }
-        let family = architecture.family();
         let layer_norm = family.normalisation == crate::Normalisation::Layer;
         let intermediate_size = match fields.integer("intermediate_size", 1..=MAX_WIDTH)? {
             Some(size) => size,
@@ -161,14 +173,14 @@ impl ModelConfig {
         };
         let max_position_embeddings = fields
             .integer("max_position_embeddings", 1..=MAX_POSITIONS)?
-            .unwrap_or(2048);
-        let norm_eps = if layer_norm {
-            fields
-                .float("layer_norm_epsilon", 0.0..=1.0)?
-                .unwrap_or(1e-5)
-        } else {
-            fields.float("rms_norm_eps", 0.0..=1.0)?.unwrap_or(1e-6)
+            .unwrap_or(defaults.positions);
+        let epsilon = match layer_norm {
+            true => "layer_norm_epsilon",
+            false => "rms_norm_eps",
         };
+        let norm_eps = fields
+            .float(epsilon, 0.0..=1.0)?
+            .unwrap_or(defaults.norm_eps);
         let rope = match architecture {
             Architecture::Gpt2 => None,
             _ => Some(Rope::parse(
@@ -199,13 +211,18 @@ impl ModelConfig {
             mlp_bias: false,
             tie_word_embeddings: fields
                 .boolean("tie_word_embeddings")?
-                .unwrap_or(family.tied_by_default),
+                .unwrap_or(defaults.tied),
             bos_token_id: tokens.bos,
             eos_token_ids: tokens.eos,
             pad_token_id: tokens.pad,
             sliding_window: None,
             raw: Value::Null,
         })
+    }
+
+    /// What an absent field means.
+    fn defaults(&self) -> Defaults {
+        (self.architecture.family().defaults)(self.model_type)
     }
 
     /// Sets the activation to `name`, which the file may call by any of `known`.

@@ -59,44 +59,17 @@ const THETA: RangeInclusive<f64> = 1.0..=1e15;
 const FACTOR: RangeInclusive<f64> = 1.0..=1e6;
 
 impl Rope {
-    /// Base frequency and scaling. transformers 5 writes both into `rope_parameters` (Gemma: one object for each kind
-    /// of block), older versions write `rope_theta` and `rope_scaling`; the new form wins where a file has both.
+    /// Reads base frequency and scaling from wherever transformers 4 and 5 write them ([`Places`]).
     pub(super) fn parse(
         fields: &Fields<'_>,
         head_dim: usize,
         positions: usize,
         architecture: Architecture,
     ) -> Result<Self, HubError> {
-        let gemma = architecture == Architecture::Gemma3;
-        let old_theta = fields.float("rope_theta", THETA)?;
-        let old_local = fields.float("rope_local_base_freq", THETA)?;
-        let new = fields.nested("rope_parameters")?;
-        let full = match &new {
-            Some(parameters) => parameters.nested("full_attention")?,
-            None => None,
-        };
-        let sliding = match &new {
-            Some(parameters) => parameters.nested("sliding_attention")?,
-            None => None,
-        };
-        let parameters = full.or(new);
-        let theta = match &parameters {
-            Some(parameters) => parameters.float("rope_theta", THETA)?.or(old_theta),
-            None => old_theta,
-        };
-        let local_theta = match &sliding {
-            Some(sliding) => sliding.float("rope_theta", THETA)?.or(old_local),
-            None => old_local,
-        };
-        let scaling_fields = match parameters {
-            Some(parameters) => Some(parameters),
-            None => fields.nested("rope_scaling")?,
-        };
-        let mut part = fields.float("partial_rotary_factor", 1e-3..=1.0)?;
-        if let Some(scaling) = &scaling_fields {
-            part = scaling.float("partial_rotary_factor", 1e-3..=1.0)?.or(part);
-        }
-        let part = part.unwrap_or(1.0);
+        let places = Places::find(fields, architecture)?;
+        let part = places
+            .full_float(fields, "partial_rotary_factor", 1e-3..=1.0)?
+            .unwrap_or(1.0);
         if part != 1.0 && architecture != Architecture::Phi3 {
             return Err(fields.error(
                 "partial_rotary_factor",
@@ -110,47 +83,176 @@ impl Rope {
                 format!("is {head_dim}; the rotary embedding needs an even number of features"),
             ));
         }
-        let scaling = match &scaling_fields {
-            Some(scaling) => RopeScaling::parse(scaling, fields, dimensions, positions)?,
+        let scaling = match places.full.first() {
+            Some(scaling) => {
+                let original = original_positions(scaling, fields, positions, architecture)?;
+                RopeScaling::parse(scaling, dimensions, positions, original, architecture)?
+            }
             None => None,
         };
+        let gemma = architecture == Architecture::Gemma3;
         let usual_theta = if gemma { 1_000_000.0 } else { 10_000.0 };
+        let theta = places.full_float(fields, "rope_theta", THETA)?;
+        let local_theta = match gemma {
+            true => Some(places.local_theta(fields)?.unwrap_or(10_000.0)),
+            false => None,
+        };
         Ok(Self {
             theta: theta.unwrap_or(usual_theta),
             dimensions,
             scaling,
-            local_theta: gemma.then(|| local_theta.unwrap_or(10_000.0)),
+            local_theta,
         })
     }
+}
+
+/// Where a file has its rotary settings, the place that counts first.
+///
+/// transformers 4 writes `rope_theta` beside an optional `rope_scaling`; transformers 5 writes both into
+/// `rope_parameters` (Gemma 3: one object for each kind of block), reads `rope_scaling` first where a file has both, and
+/// takes a `rope_theta` or `partial_rotary_factor` that stands in the object before one that stands beside it
+/// (`RotaryEmbeddingConfigMixin` in its `modeling_rope_utils.py`).
+struct Places<'a> {
+    /// Of blocks that see the whole context.
+    full: Vec<Fields<'a>>,
+    /// Of blocks that see a window only.
+    sliding: Vec<Fields<'a>>,
+}
+
+impl<'a> Places<'a> {
+    fn find(fields: &Fields<'a>, architecture: Architecture) -> Result<Self, HubError> {
+        let mut places = Self {
+            full: Vec::new(),
+            sliding: Vec::new(),
+        };
+        for name in ["rope_scaling", "rope_parameters"] {
+            let Some(place) = fields.nested(name)?.filter(|place| !place.is_empty()) else {
+                continue;
+            };
+            let full = place.nested("full_attention")?;
+            let sliding = place.nested("sliding_attention")?;
+            if architecture != Architecture::Gemma3
+                && full.is_some()
+                && sliding.is_some()
+                && place.get("full_attention") != place.get("sliding_attention")
+            {
+                let problem = format!(
+                    "differs between the kinds of blocks, which {} does not have",
+                    architecture.gguf_name()
+                );
+                return Err(fields.error(name, problem));
+            }
+            let by_kind = full.is_some() || sliding.is_some();
+            places.full.extend(full);
+            places.sliding.extend(sliding);
+            if !by_kind {
+                places.full.push(place);
+            }
+        }
+        Ok(places)
+    }
+
+    /// The first value of `name` for blocks that see everything, in the objects or else beside them.
+    fn full_float(
+        &self,
+        fields: &Fields<'_>,
+        name: &str,
+        range: RangeInclusive<f64>,
+    ) -> Result<Option<f64>, HubError> {
+        first_float(&self.full, name, fields, name, range)
+    }
+
+    /// The base of blocks that see a window, whose frequencies must not be stretched.
+    fn local_theta(&self, fields: &Fields<'_>) -> Result<Option<f64>, HubError> {
+        for place in &self.sliding {
+            let kind = rope_type(place)?;
+            if kind != "default" {
+                let problem = format!("is `{kind}`, but only `default` is supported there");
+                return Err(place.error("rope_type", problem));
+            }
+            if let Some(part) = place.float("partial_rotary_factor", 1e-3..=1.0)?
+                && part != 1.0
+            {
+                return Err(place.error("partial_rotary_factor", "is not 1"));
+            }
+        }
+        first_float(
+            &self.sliding,
+            "rope_theta",
+            fields,
+            "rope_local_base_freq",
+            THETA,
+        )
+    }
+}
+
+fn first_float(
+    places: &[Fields<'_>],
+    name: &str,
+    fields: &Fields<'_>,
+    beside: &str,
+    range: RangeInclusive<f64>,
+) -> Result<Option<f64>, HubError> {
+    for place in places {
+        if let Some(value) = place.float(name, range.clone())? {
+            return Ok(Some(value));
+        }
+    }
+    fields.float(beside, range)
+}
+
+/// Before transformers 4.43 the key was `type`.
+fn rope_type<'a>(fields: &Fields<'a>) -> Result<&'a str, HubError> {
+    Ok(match fields.text("rope_type")? {
+        Some(kind) => kind,
+        None => fields.text("type")?.unwrap_or("default"),
+    })
+}
+
+/// The context length before its extension. Phi-3's configuration has one of its own, with a default; of other models
+/// transformers takes the one in the object, then one beside it, then the whole context length.
+fn original_positions(
+    scaling: &Fields<'_>,
+    fields: &Fields<'_>,
+    positions: usize,
+    architecture: Architecture,
+) -> Result<usize, HubError> {
+    const NAME: &str = "original_max_position_embeddings";
+    let beside = fields.integer(NAME, 2..=MAX_POSITIONS)?;
+    let inside = scaling.integer(NAME, 2..=MAX_POSITIONS)?;
+    Ok(match architecture {
+        Architecture::Phi3 => beside.or(inside).unwrap_or(4096),
+        _ => inside.or(beside).unwrap_or(positions),
+    })
 }
 
 impl RopeScaling {
     fn parse(
         fields: &Fields<'_>,
-        root: &Fields<'_>,
         dimensions: usize,
         positions: usize,
+        original: usize,
+        architecture: Architecture,
     ) -> Result<Option<Self>, HubError> {
-        // Before transformers 4.43 the key was `type`.
-        let kind = match fields.text("rope_type")? {
-            Some(kind) => kind,
-            None => fields.text("type")?.unwrap_or("default"),
-        };
-        match kind {
+        match rope_type(fields)? {
             "default" => Ok(None),
             "linear" => Ok(Some(RopeScaling::Linear {
                 factor: fields.required_float("factor", FACTOR)?,
             })),
-            "llama3" => Self::llama3(fields).map(Some),
-            "longrope" | "su" => Self::long_rope(fields, root, dimensions, positions).map(Some),
-            _ => Err(HubError::UnsupportedRopeScaling {
+            "llama3" => Self::llama3(fields, original).map(Some),
+            "longrope" | "su" => Self::long_rope(fields, dimensions, positions, original).map(Some),
+            // What the first Phi-3 called longrope.
+            "yarn" if architecture == Architecture::Phi3 => {
+                Self::long_rope(fields, dimensions, positions, original).map(Some)
+            }
+            kind => Err(HubError::UnsupportedRopeScaling {
                 path: fields.path().to_path_buf(),
                 kind: kind.to_owned(),
             }),
         }
     }
 
-    fn llama3(fields: &Fields<'_>) -> Result<Self, HubError> {
+    fn llama3(fields: &Fields<'_>, original: usize) -> Result<Self, HubError> {
         let low_freq_factor = fields.required_float("low_freq_factor", 1e-6..=1e6)?;
         let high_freq_factor = fields.required_float("high_freq_factor", 1e-6..=1e6)?;
         if high_freq_factor <= low_freq_factor {
@@ -160,22 +262,16 @@ impl RopeScaling {
             factor: fields.required_float("factor", FACTOR)?,
             low_freq_factor,
             high_freq_factor,
-            original_max_position_embeddings: fields
-                .required("original_max_position_embeddings", 1..=MAX_POSITIONS)?,
+            original_max_position_embeddings: original,
         })
     }
 
     fn long_rope(
         fields: &Fields<'_>,
-        root: &Fields<'_>,
         dimensions: usize,
         positions: usize,
+        original: usize,
     ) -> Result<Self, HubError> {
-        let original =
-            match fields.integer("original_max_position_embeddings", 2..=MAX_POSITIONS)? {
-                Some(original) => original,
-                None => root.required("original_max_position_embeddings", 2..=MAX_POSITIONS)?,
-            };
         let divisors = |name: &str| {
             let list = fields.get(name).and_then(Value::as_array);
             let Some(list) = list.filter(|list| list.len() == dimensions / 2) else {

@@ -16,7 +16,7 @@ pub struct SlidingWindow {
 }
 
 impl ModelConfig {
-    /// Llama's and Mistral's way: a window, if given, is for all blocks.
+    /// Mistral's and Phi-3's way: a window, if there is one, is for all blocks.
     pub(crate) fn slide_all_blocks(&mut self, fields: &Fields<'_>) -> Result<(), HubError> {
         let blocks = vec![true; self.num_hidden_layers];
         self.slide(fields, blocks)
@@ -29,7 +29,7 @@ impl ModelConfig {
         }
         let first = fields
             .integer("max_window_layers", 0..=MAX_LAYERS)?
-            .unwrap_or(0);
+            .unwrap_or(28);
         let blocks = (0..self.num_hidden_layers).map(|block| block >= first);
         let blocks = self.listed_blocks(fields)?.unwrap_or(blocks.collect());
         self.slide(fields, blocks)
@@ -50,7 +50,13 @@ impl ModelConfig {
     }
 
     fn slide(&mut self, fields: &Fields<'_>, blocks: Vec<bool>) -> Result<(), HubError> {
-        let width = fields.integer("sliding_window", 1..=MAX_POSITIONS)?;
+        let usual = match fields.is_null("sliding_window") {
+            true => None,
+            false => self.defaults().window,
+        };
+        let width = fields
+            .integer("sliding_window", 1..=MAX_POSITIONS)?
+            .or(usual);
         if blocks.contains(&true) {
             self.sliding_window = width.map(|width| SlidingWindow { width, blocks });
         }

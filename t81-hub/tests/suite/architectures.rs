@@ -116,6 +116,12 @@ fn settings_without_an_implementation_are_refused_by_name() {
             Value::from(true),
             "attention_bias is true",
         ),
+        (
+            "mistral",
+            "sliding_window",
+            Value::from(0),
+            "sliding_window is 0",
+        ),
         ("gpt2", "n_head", Value::from(0), "n_head is 0"),
         (
             "gpt2",

@@ -1,5 +1,7 @@
 //! `config.json`: what is read, what is refused.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use t81_hub::{HubError, ModelConfig, RopeScaling};
 
@@ -204,7 +206,6 @@ fn values_out_of_range_are_refused_by_name() {
         ("eos_token_id", json!([2, 11]), "eos_token_id lists 11"),
         ("eos_token_id", json!("x".repeat(500)), "..."),
         ("pad_token_id", json!("x"), "pad_token_id is \"x\""),
-        ("sliding_window", json!(0), "sliding_window is 0"),
         (
             "quantization_config",
             json!({"quant_method": "gptq"}),
@@ -240,12 +241,22 @@ fn values_out_of_range_are_refused_by_name() {
         (
             "rope_parameters",
             json!({"rope_type": "longrope"}),
-            "original_max_position_embeddings is missing",
+            "rope_parameters.short_factor is no list",
         ),
         (
             "rope_parameters",
             json!({"rope_theta": -1}),
             "rope_parameters.rope_theta is -1",
+        ),
+        (
+            "rope_parameters",
+            json!({"full_attention": {"rope_theta": -1}}),
+            "rope_parameters.full_attention.rope_theta is -1",
+        ),
+        (
+            "rope_parameters",
+            json!({"full_attention": {"rope_theta": 1e6}, "sliding_attention": {"rope_theta": 1e4}}),
+            "rope_parameters differs between the kinds of blocks",
         ),
         (
             "rope_parameters",
@@ -279,4 +290,106 @@ fn heads_must_divide_the_width_unless_their_size_is_given() {
         message.contains("hidden_size is 20, no multiple of num_attention_heads = 3"),
         "{message}"
     );
+}
+
+/// Every file of `fixtures/make_configurations.py` with what transformers reads from it.
+fn configurations() -> Vec<(String, ModelConfig, Value)> {
+    let fixture: BTreeMap<String, Value> =
+        serde_json::from_str(include_str!("../fixtures/configurations.json")).unwrap();
+    let read = |(name, case): (String, Value)| {
+        let config = ModelConfig::from_json(case["file"].clone());
+        let config = config.unwrap_or_else(|error| panic!("{name}: {error}"));
+        (name, config, case["values"].clone())
+    };
+    fixture.into_iter().map(read).collect()
+}
+
+#[test]
+fn absent_fields_mean_what_they_mean_to_transformers() {
+    for (name, config, expected) in configurations() {
+        let windows: Vec<Option<usize>> = (0..config.num_hidden_layers)
+            .map(|block| {
+                let window = config.sliding_window.as_ref();
+                window
+                    .filter(|window| window.blocks[block])
+                    .map(|window| window.width)
+            })
+            .collect();
+        let found = json!({
+            "num_key_value_heads": config.num_key_value_heads,
+            "head_dim": config.head_dim,
+            "intermediate_size": config.intermediate_size,
+            "max_position_embeddings": config.max_position_embeddings,
+            "norm_eps": config.norm_eps,
+            "tie_word_embeddings": config.tie_word_embeddings,
+            "hidden_act": config.hidden_act,
+            "query_scalar": config.query_scale.powi(-2).round() as u64,
+            "windows": windows,
+        });
+        for (field, value) in found.as_object().unwrap() {
+            assert_eq!(*value, expected[field], "{name}: {field}");
+        }
+    }
+}
+
+#[test]
+fn rotary_settings_are_where_transformers_reads_them() {
+    for (name, config, expected) in configurations() {
+        let Some(rope) = config.rope else {
+            assert_eq!(expected["rope"], Value::Null, "{name}");
+            continue;
+        };
+        let (kind, factor, original) = match rope.scaling {
+            None => ("default", None, None),
+            Some(RopeScaling::Linear { factor }) => ("linear", Some(factor), None),
+            Some(RopeScaling::Llama3 {
+                factor,
+                original_max_position_embeddings,
+                ..
+            }) => (
+                "llama3",
+                Some(factor),
+                Some(original_max_position_embeddings),
+            ),
+            Some(RopeScaling::LongRope {
+                original_max_position_embeddings,
+                ..
+            }) => ("longrope", None, Some(original_max_position_embeddings)),
+            Some(other) => panic!("{name}: {other:?}"),
+        };
+        let found = json!({
+            "rope_type": kind,
+            "rope_theta": rope.theta,
+            "factor": factor,
+            "original_max_position_embeddings": original,
+            "dimensions": rope.dimensions,
+            "local_theta": rope.local_theta,
+        });
+        assert_eq!(found, expected["rope"], "{name}");
+    }
+}
+
+#[test]
+fn what_gemma_3_does_not_do_in_blocks_with_a_window_is_refused() {
+    for (field, value, expected) in [
+        (
+            "rope_type",
+            json!("linear"),
+            "sliding_attention.rope_type is `linear`",
+        ),
+        (
+            "partial_rotary_factor",
+            json!(0.5),
+            "sliding_attention.partial_rotary_factor is not 1",
+        ),
+    ] {
+        let (_, config, _) = configurations()
+            .into_iter()
+            .find(|(name, ..)| name == "gemma3, transformers 5")
+            .unwrap();
+        let mut file = config.raw;
+        file["rope_parameters"]["sliding_attention"][field] = value;
+        let message = ModelConfig::from_json(file).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
 }
