@@ -6,11 +6,16 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use t81_core::TernaryMatrix;
+use t81_hub::{ForeignContent, HubError};
 
 use crate::dequantize;
 use crate::error::GgufError;
+use crate::format_error::FormatError;
 use crate::metadata::Metadata;
 use crate::parse::{GgufHeader, TensorInfo};
+
+/// What [`ForeignContent`] is recognized by.
+const RECOGNIZED_BYTES: usize = 4096;
 
 /// An open GGUF file, whose header is checked and whose tensor data is read when asked for.
 #[derive(Debug)]
@@ -51,7 +56,16 @@ impl GgufFile {
             GgufHeader::parse(&[]).map_err(malformed)?;
         }
         let map = map_file(file).map_err(io)?;
-        let header = GgufHeader::parse(&map).map_err(malformed)?;
+        let header = GgufHeader::parse(&map).map_err(|source| {
+            let beginning = &map[..map.len().min(RECOGNIZED_BYTES)];
+            match (&source, ForeignContent::recognize(beginning)) {
+                (FormatError::Magic { .. }, Some(found)) => GgufError::Hub(HubError::Foreign {
+                    path: path.to_owned(),
+                    found,
+                }),
+                _ => malformed(source),
+            }
+        })?;
         let positions = header
             .tensors
             .iter()

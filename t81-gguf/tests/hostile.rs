@@ -435,3 +435,22 @@ proptest! {
         exercise(&bytes);
     }
 }
+
+#[test]
+fn what_lies_in_place_of_a_gguf_file_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("m.gguf");
+    for (contents, expected) in [
+        (
+            &b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 99\n"[..],
+            "`git lfs pull`",
+        ),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"Entry not found", "\"Entry not found\""),
+    ] {
+        std::fs::write(&path, contents).unwrap();
+        let message = GgufFile::open(&path).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+        assert!(message.contains("m.gguf"), "{message}");
+    }
+}

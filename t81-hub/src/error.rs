@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Dtype, RemoteError};
+use crate::{Dtype, ForeignContent, RemoteError};
 
 /// What can go wrong with the files of a model. Each message names the file and, where there is one, the tensor
 /// or field, and says the way out where one exists.
@@ -53,6 +53,14 @@ pub enum HubError {
         path: PathBuf,
         /// Position and reason.
         source: serde_json::Error,
+    },
+    /// Something else lies where a file of the model should.
+    #[error("`{}` is {found}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What lies there.
+        found: ForeignContent,
     },
     /// A field of `config.json` is missing, mistyped or out of range.
     #[error("`{}`: {field} {problem}", path.display())]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::header::{HeaderEntry, parse_header};
 use crate::json::{UniqueMap, read_json};
 use crate::pages::Pages;
-use crate::{HubError, MemoryTensor, TensorView};
+use crate::{ForeignContent, HubError, MemoryTensor, TensorView};
 
 /// File name of a model that is not sharded.
 pub(crate) const SINGLE_FILE: &str = "model.safetensors";
@@ -18,6 +18,9 @@ pub(crate) const SINGLE_FILE: &str = "model.safetensors";
 pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
 /// Limit for the JSON files that describe a model (not the tokenizer, which is larger).
 pub(crate) const MAX_JSON_BYTES: u64 = 64 << 20;
+
+/// What [`ForeignContent`] is recognized by.
+const RECOGNIZED_BYTES: usize = 4096;
 
 /// A tensor of any element type, as it lies in its file.
 #[derive(Clone, Copy, Debug)]
@@ -200,7 +203,18 @@ impl Shard {
         } else {
             Some(map_file(&file, &path)?)
         };
-        let entries = parse_header(map.as_deref().unwrap_or_default(), &path)?;
+        let bytes = map.as_deref().unwrap_or_default();
+        let entries = parse_header(bytes, &path).map_err(|error| {
+            // Only what cannot be read is looked at: the length of a header may begin like another format.
+            let beginning = &bytes[..bytes.len().min(RECOGNIZED_BYTES)];
+            match ForeignContent::recognize(beginning) {
+                Some(found) => HubError::Foreign {
+                    path: path.clone(),
+                    found,
+                },
+                None => error,
+            }
+        })?;
         Ok(Self {
             path,
             contents: Contents::Mapped(map),

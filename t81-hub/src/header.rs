@@ -132,7 +132,7 @@ impl<'de> Deserialize<'de> for RawHeader {
                 let mut tensors = BTreeMap::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
-                        map.next_value::<BTreeMap<String, String>>()
+                        map.next_value::<Option<BTreeMap<String, String>>>()
                             .map_err(|error| A::Error::custom(format!("`{name}`: {error}")))?;
                         continue;
                     }
@@ -177,6 +177,15 @@ mod tests {
         assert_eq!(entries[0].name, "a");
         assert_eq!(entries[0].shape, [1, 1]);
         assert_eq!(entries[1].range, header.len() + 12..header.len() + 15);
+    }
+
+    #[test]
+    fn metadata_may_be_null() {
+        let header = r#"{"__metadata__":null,"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
+        let entries = parse_header(&file(header, 1), Path::new("x")).unwrap();
+        assert_eq!((entries.len(), entries[0].name.as_str()), (1, "a"));
+        let error = problem(&file(r#"{"__metadata__":3}"#, 0));
+        assert!(error.contains("__metadata__"), "{error}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::de::{DeserializeOwned, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::HubError;
+use crate::{ForeignContent, HubError};
 
 /// Reads at most `limit` bytes of a regular file; a larger file, a directory or a pipe is an error.
 pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, HubError> {
@@ -36,13 +36,67 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, HubError>
     Ok(bytes)
 }
 
-/// Reads and parses a JSON file of at most `limit` bytes.
+/// Reads and parses a JSON file of at most `limit` bytes, as Python's `json` would: a byte order mark is passed over, and the
+/// words `NaN`, `Infinity` and `-Infinity` are values. They are read as strings, so that a number that is needed must be one.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T, HubError> {
     let bytes = read_limited(path, limit)?;
-    serde_json::from_slice(&bytes).map_err(|source| HubError::Json {
+    if let Some(found) = ForeignContent::recognize(&bytes) {
+        return Err(HubError::Foreign {
+            path: path.to_path_buf(),
+            found,
+        });
+    }
+    let json = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let parsed = serde_json::from_slice(json).or_else(|error| match quoted_words(json) {
+        Some(quoted) => serde_json::from_slice(&quoted).map_err(|_| error),
+        None => Err(error),
+    });
+    parsed.map_err(|source| HubError::Json {
         path: path.to_path_buf(),
         source,
     })
+}
+
+/// The document with quotation marks around the words that JSON does not have, if it has any outside of strings.
+fn quoted_words(json: &[u8]) -> Option<Vec<u8>> {
+    const WORDS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+    let mut quoted = Vec::with_capacity(json.len() + 16);
+    let (mut rest, mut found) = (json, false);
+    while let Some((&byte, after)) = rest.split_first() {
+        if byte == b'"' {
+            let end = string_end(rest);
+            quoted.extend_from_slice(&rest[..end]);
+            rest = &rest[end..];
+            continue;
+        }
+        match WORDS.into_iter().find(|word| rest.starts_with(word)) {
+            Some(word) => {
+                quoted.push(b'"');
+                quoted.extend_from_slice(word);
+                quoted.push(b'"');
+                rest = &rest[word.len()..];
+                found = true;
+            }
+            None => {
+                quoted.push(byte);
+                rest = after;
+            }
+        }
+    }
+    found.then_some(quoted)
+}
+
+/// Bytes of the string that begins here, its quotation marks included.
+fn string_end(text: &[u8]) -> usize {
+    let mut at = 1;
+    while at < text.len() {
+        match text[at] {
+            b'\\' => at += 2,
+            b'"' => return at + 1,
+            _ => at += 1,
+        }
+    }
+    text.len()
 }
 
 /// A JSON object whose keys must all differ, in file order. Serde's maps silently keep the last of two equal keys.
@@ -112,5 +166,29 @@ mod tests {
             read_limited(directory.path(), 4),
             Err(HubError::NotAFile(_))
         ));
+    }
+
+    #[test]
+    fn what_python_writes_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        let read = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            read_json::<serde_json::Value>(&file, 100)
+        };
+        assert_eq!(
+            read("\u{feff}{\"a\": 1}").unwrap(),
+            serde_json::json!({"a": 1})
+        );
+        assert_eq!(
+            read(r#"{"NaN \" Infinity": [NaN, -Infinity, Infinity, 2], "b": "NaN"}"#).unwrap(),
+            serde_json::json!({"NaN \" Infinity": ["NaN", "-Infinity", "Infinity", 2], "b": "NaN"})
+        );
+        for damaged in ["{NaN: 1", "{\"a\": NaN", "[1, Nan]", "\"\\"] {
+            assert!(
+                matches!(read(damaged), Err(HubError::Json { .. })),
+                "{damaged}"
+            );
+        }
     }
 }

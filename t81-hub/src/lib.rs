@@ -24,6 +24,7 @@ mod config;
 mod dtype;
 mod error;
 mod files;
+mod foreign_content;
 mod header;
 mod json;
 mod pages;
@@ -40,6 +41,7 @@ pub use checkpoint::{Checkpoint, MemoryTensor};
 pub use config::{ModelConfig, Rope, RopeScaling, SlidingWindow};
 pub use dtype::{Dtype, ParseDtypeError};
 pub use error::HubError;
+pub use foreign_content::ForeignContent;
 pub use quantized::{QuantizedCheckpoint, TernarySource};
 pub use remote::{
     DownloadProgress, HubClient, HubClientBuilder, RemoteError, RemoteFile, RepoId, RepoKind,

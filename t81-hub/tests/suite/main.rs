@@ -3,6 +3,7 @@
 mod architectures;
 mod checkpoint;
 mod config;
+mod foreign_content;
 #[path = "../hub_server/mod.rs"]
 mod hub_server;
 mod model;
