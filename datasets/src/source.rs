@@ -138,7 +138,10 @@ impl DatasetSource {
                 };
                 let dataset = HubDataset::open(client, id, options.revision.as_deref())?;
                 let configuration = options.configuration.as_deref();
-                loader.repository(&dataset, configuration.or(default_configuration(id)))?
+                let streams =
+                    loader.repository(&dataset, configuration.or(default_configuration(id)))?;
+                dataset.record_revision();
+                streams
             }
         };
         for tokens in [&train, &validation] {
