@@ -198,7 +198,7 @@ fn unreadable_text_files_are_named() {
     let invalid = error(&path);
     assert!(matches!(&invalid, DataError::InvalidUtf8 { path: p, offset: 3 } if *p == path));
     assert!(invalid.to_string().contains("offset 3"), "{invalid}");
-    assert!(matches!(error(directory.path()), DataError::Io { .. }));
+    assert!(matches!(error(directory.path()), DataError::Hub(_)));
 }
 
 #[test]
