@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use t81_hub::HubError;
+use t81_hub::{HubError, open_regular_file};
 
 /// Why a dataset cannot be had, with the file at fault and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,23 @@ pub enum DataError {
     #[error("{} does not exist", path.display())]
     MissingFile {
         /// The file.
+        path: PathBuf,
+    },
+    /// A link leads to nothing.
+    #[error("{} is a link to {}, where there is no file", path.display(), target.display())]
+    BrokenLink {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// A pattern in place of a file's name.
+    #[error(
+        "{} does not exist, and patterns are not expanded: name the directory, or each file with --train-file",
+        path.display()
+    )]
+    Pattern {
+        /// The pattern.
         path: PathBuf,
     },
     /// A file holds no text.
@@ -53,12 +70,12 @@ pub enum DataError {
         kind: String,
     },
     /// A file cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the operating system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A directory has no `tokenizer.json`.
     #[error(
@@ -234,15 +251,14 @@ pub enum DataError {
         others: Vec<String>,
     },
     /// A file of which no column reads as text.
-    #[error(
-        "{} has no column that reads as text; it has {}: if one of them is the text, name it with --text-column",
-        path.display(), list(columns)
-    )]
+    #[error("{} has no column that reads as text; it has {}; {}", path.display(), list(columns), way_to_text(strings))]
     NoTextColumn {
         /// The file.
         path: PathBuf,
         /// What there is.
         columns: Vec<String>,
+        /// Those of strings, which may be chosen.
+        strings: Vec<String>,
     },
     /// A file with several columns of text, none of which stands out.
     #[error("{} has several columns of text; choose one with --text-column: {}", path.display(), list(columns))]
@@ -304,14 +320,14 @@ pub enum DataError {
     },
     /// Tokens cannot be kept.
     #[error(
-        "cannot write the token cache {}: {source}; make room there or name another directory in T81_CACHE",
+        "cannot write the token cache {}: {reason}; make room there or name another directory in T81_CACHE",
         directory.display()
     )]
     Cache {
         /// The directory of the cache.
         directory: PathBuf,
         /// What the operating system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A single text has no place to cut off its validation part.
     #[error(
@@ -344,7 +360,7 @@ pub enum DataError {
 }
 
 /// Names in a sentence, not all of very many.
-fn list(names: &[String]) -> String {
+pub(crate) fn list(names: &[String]) -> String {
     const SHOWN: usize = 24;
     let shown = names
         .iter()
@@ -368,6 +384,19 @@ pub(crate) fn shortened(name: &str) -> String {
     }
 }
 
+/// What to do about a file without a column that reads as text.
+fn way_to_text(strings: &[String]) -> String {
+    if strings.is_empty() {
+        "write the text of each row as one string into a column of its own (lists, chat messages and token ids are not read)"
+            .to_owned()
+    } else {
+        format!(
+            "if the text is one of {}, name it with --text-column",
+            list(strings)
+        )
+    }
+}
+
 /// What else could be chosen; empty if nothing could.
 fn choose_of(others: &[String]) -> String {
     if others.is_empty() {
@@ -387,17 +416,36 @@ fn in_column(column: &Option<String>) -> String {
 impl DataError {
     /// Opens a file for reading if it is a regular one.
     pub(crate) fn open(path: &Path) -> Result<File, Self> {
-        t81_hub::open_regular_file(path).map_err(|error| match error {
-            HubError::Io { source, .. } => Self::io(path, source),
+        open_regular_file(path).map_err(Self::file)
+    }
+
+    /// What a file of this machine met that was opened or read by `t81_hub`.
+    pub(crate) fn file(error: HubError) -> Self {
+        match error {
+            HubError::Io { path, source, .. } => Self::io(&path, source),
             other => Self::Hub(other),
-        })
+        }
     }
 
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
-            std::io::ErrorKind::NotFound => Self::MissingFile { path },
-            _ => Self::Io { path, source },
+            std::io::ErrorKind::NotFound => Self::missing(path),
+            _ => Self::Io {
+                path,
+                reason: source,
+            },
+        }
+    }
+
+    /// Why there is nothing at a path.
+    pub(crate) fn missing(path: PathBuf) -> Self {
+        if let Ok(target) = std::fs::read_link(&path) {
+            Self::BrokenLink { path, target }
+        } else if path.to_string_lossy().contains(['*', '?', '[']) {
+            Self::Pattern { path }
+        } else {
+            Self::MissingFile { path }
         }
     }
 

@@ -30,6 +30,7 @@ mod blocks;
 mod encode;
 mod encoding;
 mod error;
+mod foreign;
 mod hub;
 mod layout;
 mod load;

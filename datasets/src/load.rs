@@ -7,7 +7,7 @@ use std::path::Path;
 use tokenizers::Tokenizer;
 
 use crate::encode::{Encoder, without_limits};
-use crate::error::DataError;
+use crate::error::{DataError, list};
 use crate::layout::{CARD, DataFiles, Format, choose_files, read_card};
 use crate::options::{LoadEvent, LoadOptions, RowKind};
 use crate::repository::Repository;
@@ -67,6 +67,13 @@ impl Loader<'_> {
             }
         }
         let files = choose_files(&repository.name(), &names, &card, configuration)?;
+        if !files.left_out.is_empty() {
+            (self.events)(LoadEvent::Note(&format!(
+                "{}: left out, as most files have another format: {}",
+                repository.name(),
+                list(&files.left_out)
+            )));
+        }
         self.splits(repository, &files)
     }
 

@@ -122,6 +122,7 @@ impl DatasetSource {
                 let files = DataFiles {
                     configuration: None,
                     splits: vec![("train".to_owned(), repository.files()?)],
+                    left_out: Vec::new(),
                 };
                 loader.splits(&repository, &files)?
             }
@@ -283,9 +284,7 @@ impl FromStr for DatasetSource {
             .any(|known| extension == *known)
         });
         if path.is_absolute() || name.starts_with('.') || is_file_name {
-            Err(DataError::MissingFile {
-                path: path.to_owned(),
-            })
+            Err(DataError::missing(path.to_owned()))
         } else if RepoId::dataset(name).is_ok() {
             Ok(Self::Hub(name.to_owned()))
         } else {

@@ -8,6 +8,8 @@ use t81_hub::{HubError, SpecialFile};
 
 use crate::encoding::{BEGINNING_BYTES, Encoding, beginning};
 use crate::error::DataError;
+use crate::foreign::check_foreign;
+use crate::layout::Format;
 
 /// Reads a text file as it is: no byte is dropped, neither a byte-order mark nor a carriage return. UTF-16 with a byte-order
 /// mark is decoded. A pipe is read to its end.
@@ -31,7 +33,9 @@ pub fn read_text(path: &Path) -> Result<String, DataError> {
     }
     let file = File::open(path).map_err(io)?;
     let mut contents = BufReader::with_capacity(BEGINNING_BYTES, file);
-    let encoding = Encoding::recognize(path, beginning(&mut contents).map_err(io)?)?;
+    let first = beginning(&mut contents).map_err(io)?;
+    check_foreign(path, first, Format::Text)?;
+    let encoding = Encoding::recognize(path, first)?;
     let mut bytes = Vec::new();
     encoding
         .decode(contents)

@@ -49,7 +49,7 @@ pub use remote::{
     RepoListing, SilentDownloads, TerminalDownloads,
 };
 pub use resolve::{ResolveOptions, resolve};
-pub use special_file::{SpecialFile, open_regular_file};
+pub use special_file::{SpecialFile, open_regular_file, read_if_exists};
 pub use t81::{
     CompleteDirectory, DenseSink, DenseTensorInfo, FORMAT_VERSION, METADATA_FILE, OutputFormat,
     ParseOutputFormatError, Storage, T81Directory, T81Metadata, T81Statistics, T81Tensor,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::{File, FileType};
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use crate::HubError;
@@ -88,6 +89,24 @@ pub fn open_regular_file(path: &Path) -> Result<File, HubError> {
     File::open(path).map_err(HubError::io("open", path))
 }
 
+/// Reads a regular file if there is one at `path`.
+///
+/// # Errors
+/// As [`open_regular_file`], but for a path that leads to nothing.
+pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, HubError> {
+    let mut file = match open_regular_file(path) {
+        Ok(file) => file,
+        Err(HubError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)
+        .map_err(HubError::io("read", path))?;
+    Ok(Some(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,7 +126,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         std::fs::write(&file, "x").unwrap();
-        open_regular_file(&file).unwrap();
+        assert_eq!(read_if_exists(&file).unwrap().unwrap(), b"x");
+        assert_eq!(
+            read_if_exists(&directory.path().join("missing")).unwrap(),
+            None
+        );
+        read_if_exists(directory.path()).unwrap_err();
         assert_eq!(refused(directory.path()), SpecialFile::Directory);
         let missing = open_regular_file(&directory.path().join("missing")).unwrap_err();
         assert!(matches!(missing, HubError::Io { .. }), "{missing}");

@@ -123,6 +123,7 @@ pub(super) fn choose(
         [] => Err(DataError::NoTextColumn {
             path: path.to_owned(),
             columns: names(&|_| true),
+            strings: names(&|column| column.holds != Holds::Other),
         }),
         several => Err(DataError::SeveralTextColumns {
             path: path.to_owned(),

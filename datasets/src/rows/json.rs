@@ -208,12 +208,24 @@ fn for_each_line<T: TakeRow>(
         let row = RowSeed(take)
             .deserialize(&mut deserializer)
             .and_then(|row| deserializer.end().map(|()| row))
-            .map_err(|error| malformed(without_line(&error)))?;
+            .map_err(|error| malformed(without_line(&error) + nan_hint(&line)))?;
         if callback(row)?.is_break() {
             break;
         }
     }
     Ok(())
+}
+
+/// What to do about a word that Python writes and JSON does not have; may be empty.
+fn nan_hint(line: &[u8]) -> &'static str {
+    if line
+        .windows(4)
+        .any(|window| window == b" NaN" || window == b":NaN")
+    {
+        " (JSON has no NaN; write null)"
+    } else {
+        ""
+    }
 }
 
 /// What is wrong, without the line number, which is that within the row.

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::encoding::{BEGINNING_BYTES, Encoding, beginning};
 use crate::error::DataError;
+use crate::foreign::check_foreign;
 use crate::layout::{Compression, FileKind, Format};
 
 pub(crate) use text::hold_out_point;
@@ -54,21 +55,21 @@ impl DataFile {
     /// The file at `path`; what it holds is told from `name`, or from its first bytes, and is text if nothing speaks
     /// against it.
     pub(crate) fn open(name: &str, path: &Path) -> Result<Self, DataError> {
-        let mut first = [0; 4];
-        let read = DataError::open(path)?
-            .read(&mut first)
-            .map_err(|source| DataError::io(path, source))?;
+        let io = |source| DataError::io(path, source);
+        let mut raw = BufReader::with_capacity(BEGINNING_BYTES, DataError::open(path)?);
+        let first = beginning(&mut raw).map_err(io)?;
         let text = FileKind {
             format: Format::Text,
             compression: Compression::None,
         };
-        let kind = match &first[..read] {
-            b"PAR1" => FileKind {
+        let kind = match first {
+            [b'P', b'A', b'R', b'1', ..] => FileKind {
                 format: Format::Parquet,
                 compression: Compression::None,
             },
             _ => FileKind::of(name).unwrap_or(text),
         };
+        check_foreign(path, first, kind.format)?;
         let mut file = Self {
             name: name.to_owned(),
             path: path.to_owned(),
@@ -78,9 +79,7 @@ impl DataFile {
         };
         if kind.format != Format::Parquet {
             let mut contents = BufReader::with_capacity(BEGINNING_BYTES, file.decompressed()?);
-            let beginning =
-                beginning(&mut contents).map_err(|source| DataError::io(path, source))?;
-            file.encoding = Encoding::recognize(path, beginning)?;
+            file.encoding = Encoding::recognize(path, beginning(&mut contents).map_err(io)?)?;
         }
         Ok(file)
     }

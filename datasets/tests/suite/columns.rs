@@ -88,6 +88,12 @@ fn numbers_and_identifiers_are_not_taken_for_text() {
         assert!(matches!(error, DataError::NoTextColumn { .. }), "{error}");
         assert!(error.to_string().contains("--text-column"), "{error}");
     }
+    let chat = "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}\n";
+    let error = load("x.jsonl", chat, None).err().unwrap().to_string();
+    assert!(
+        error.contains("chat messages") && !error.contains("--text-column"),
+        "{error}"
+    );
     let rows = "{\"id\": \"abc\"}\n";
     assert_eq!(load("x.jsonl", rows, Some("id")).unwrap().text, "|abc|");
     for (name, contents) in [

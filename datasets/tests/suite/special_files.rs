@@ -156,3 +156,62 @@ fn other_encodings_and_other_files_are_named() {
         "{error}"
     );
 }
+
+#[test]
+fn what_a_download_left_in_place_of_the_file_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:9f2\nsize 1200\n";
+    let page = "<!DOCTYPE html>\n<html><body>Sign in</body></html>\n";
+    let message = "{\"error\": \"Access to this dataset is restricted.\"}";
+    let written = |name: &str, contents: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, contents).unwrap();
+        path
+    };
+    for name in [
+        "x.parquet",
+        "x.jsonl",
+        "x.json",
+        "x.csv",
+        "x.txt",
+        "x.txt.gz",
+    ] {
+        for (contents, said) in [
+            (pointer, "git lfs pull"),
+            (page, "a web page"),
+            (message, "a server's message"),
+        ] {
+            if contents == message && name.contains("txt") {
+                continue;
+            }
+            let source = DatasetSource::Files(vec![written(name, contents)]);
+            let error = load(&source, &LoadOptions::default())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(name) && error.contains(said), "{error}");
+        }
+    }
+    assert!(
+        read_text(&written("x.txt", pointer))
+            .unwrap_err()
+            .to_string()
+            .contains("git lfs pull")
+    );
+    // Who names a page may want it.
+    assert_eq!(read_text(&written("x.html", page)).unwrap(), page);
+}
+
+#[test]
+fn links_and_patterns_that_lead_nowhere_are_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("link.txt");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    let parsed = |path: &Path| {
+        let error = path.to_str().unwrap().parse::<DatasetSource>().unwrap_err();
+        error.to_string()
+    };
+    assert!(parsed(&link).ends_with("link.txt is a link to nowhere, where there is no file"));
+    assert!(parsed(&directory.path().join("*.txt")).contains("patterns are not expanded"));
+    let error = read_text(&link).unwrap_err();
+    assert!(matches!(error, DataError::BrokenLink { .. }), "{error}");
+}

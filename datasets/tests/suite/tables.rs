@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::Write;
 
-use t81_datasets::{DataError, DatasetSource, LoadOptions};
+use t81_datasets::{DataError, DatasetSource, LoadEvent, LoadOptions};
 
-use crate::fixtures::{VALIDATION, decoded, load, train_text_of};
+use crate::fixtures::{VALIDATION, decoded, tokenizer, train_text_of};
 
 fn written(name: &str, contents: &[u8], options: LoadOptions) -> Result<String, DataError> {
     let directory = tempfile::tempdir().unwrap();
@@ -142,9 +142,22 @@ fn a_directory_of_tables_has_splits() {
         let table = format!("id,text\n1,\"{}\"\n", text.replace('"', "\"\""));
         fs::write(directory.path().join(format!("{name}.csv")), table).unwrap();
     }
-    fs::write(directory.path().join("LICENSE.txt"), "text").unwrap();
+    fs::write(directory.path().join("train_notes.txt"), "text").unwrap();
     let source = DatasetSource::Directory(directory.path().to_owned());
-    let streams = load(&source, &LoadOptions::default()).unwrap();
+    let mut notes = Vec::new();
+    let streams = source.load_with(&tokenizer(), &LoadOptions::default(), None, &mut |event| {
+        if let LoadEvent::Note(note) = event {
+            notes.push(note.to_owned());
+        }
+    });
+    let streams = streams.unwrap();
+    let [note] = notes.as_slice() else {
+        panic!("{notes:?}")
+    };
+    assert!(
+        note.ends_with("left out, as most files have another format: `train_notes.txt`"),
+        "{note}"
+    );
     let text = |tokens| decoded(tokens).replace("<|endoftext|>", "|");
     assert_eq!(text(&streams.train), "|Tom gave Mia the red ball.|");
     assert_eq!(text(&streams.validation), format!("|{VALIDATION}|"));
