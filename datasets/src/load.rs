@@ -7,11 +7,11 @@ use std::path::Path;
 use tokenizers::Tokenizer;
 
 use crate::encode::{Encoder, without_limits};
-use crate::error::{DataError, list};
+use crate::error::DataError;
 use crate::layout::{CARD, DataFiles, Format, choose_files, read_card};
 use crate::options::{LoadEvent, LoadOptions, RowKind};
 use crate::repository::Repository;
-use crate::rows::{DataFile, LineProbe, Part, RowSink, hold_out_point};
+use crate::rows::{DataFile, LineProbe, Part, RowSink, hold_out_point, is_plain_text};
 use crate::split::SplitSelection;
 use crate::tokens::{Fingerprint, Tokens};
 
@@ -36,8 +36,6 @@ pub(crate) struct Loader<'a> {
     pub(crate) separator: Vec<u32>,
     pub(crate) events: &'a mut dyn FnMut(LoadEvent<'_>),
     pub(crate) fingerprint: OnceCell<Fingerprint>,
-    /// Whether the cache could not be written.
-    pub(crate) cache_failed: bool,
 }
 
 /// How the files of a dataset are read.
@@ -67,13 +65,6 @@ impl Loader<'_> {
             }
         }
         let files = choose_files(&repository.name(), &names, &card, configuration)?;
-        if !files.left_out.is_empty() {
-            (self.events)(LoadEvent::Note(&format!(
-                "{}: left out, as most files have another format: {}",
-                repository.name(),
-                list(&files.left_out)
-            )));
-        }
         self.splits(repository, &files)
     }
 
@@ -121,7 +112,7 @@ impl Loader<'_> {
         if !(fraction > 0.0 && fraction < 1.0) {
             return Err(DataError::ValidationFraction { fraction });
         }
-        if train_files.len() == 1 && train.is_whole() && first.is_plain_text() {
+        if train_files.len() == 1 && train.is_whole() && is_plain_text(&first) {
             return self.ends_of_text(&first, train_limit, validation_limit);
         }
         let limit = train_limit.saturating_add(validation_limit);
@@ -134,14 +125,7 @@ impl Loader<'_> {
         let file = DataFile::open(&path.display().to_string(), path)?;
         let reading = self.reading(&file)?;
         let mut parts = self.beginning(&reading);
-        let tokens = self.tokens(&file, &reading, left(limit, &parts))?;
-        if tokens.is_empty() && left(limit, &parts) > 0 {
-            return Err(DataError::NoText {
-                dataset: file.name,
-                column: reading.column,
-            });
-        }
-        parts.push(tokens);
+        parts.push(self.tokens(&file, &reading, left(limit, &parts))?);
         Ok(Tokens::concat(&parts).slice(0..limit))
     }
 
@@ -173,12 +157,6 @@ impl Loader<'_> {
     /// Column and kind of the rows, told from the first file.
     fn reading(&mut self, first: &DataFile) -> Result<Reading, DataError> {
         let column = first.text_column(self.options.text_column.as_deref())?;
-        if let Some(column) = &column {
-            (self.events)(LoadEvent::TextColumn {
-                file: &first.name,
-                column,
-            });
-        }
         let documents = match (&column, self.options.rows) {
             (None, _) | (_, RowKind::Lines) => false,
             (_, RowKind::Documents) => true,
@@ -227,8 +205,6 @@ impl Loader<'_> {
         }
         let wanted = selection.rows(total);
         let mut parts = self.beginning(reading);
-        // A slice may have no rows.
-        let mut has_text = left(limit, &parts) == 0 || !selection.is_whole();
         let mut rows_before = 0;
         for (index, name) in names.iter().enumerate() {
             if left(limit, &parts) == 0 || rows_before >= wanted.end {
@@ -244,15 +220,7 @@ impl Loader<'_> {
             if file.kind.format == Format::Text && index > 0 {
                 parts.push(Tokens::from(self.separator.clone()));
             }
-            let tokens = self.tokens(&file, reading, left(limit, &parts))?;
-            has_text |= !tokens.is_empty();
-            parts.push(tokens);
-        }
-        if !has_text {
-            return Err(DataError::NoText {
-                dataset: repository.name(),
-                column: reading.column.clone(),
-            });
+            parts.push(self.tokens(&file, reading, left(limit, &parts))?);
         }
         Ok(Tokens::concat(&parts).slice(0..limit))
     }
@@ -265,7 +233,7 @@ impl Loader<'_> {
         limit: usize,
     ) -> Result<Tokens, DataError> {
         let cache = match &self.options.cache {
-            Some(cache) if is_worth_hashing(file, limit) && !self.cache_failed => cache,
+            Some(cache) if is_worth_hashing(file, limit) => cache,
             _ => return self.tokenize_in_memory(file, reading, limit),
         };
         let facts = self.facts(file, reading)?;
@@ -282,35 +250,18 @@ impl Loader<'_> {
         }
         let mut writer = match cache.writer(self.tokenizer) {
             Ok(writer) => writer,
-            Err(error) => return self.without_cache(file, reading, limit, &error),
-        };
-        let kept = self
-            .tokenize(file, reading, limit, &mut |tokens| writer.push(tokens))
-            .and_then(|whole| writer.finish(key(if whole { usize::MAX } else { limit })));
-        let tokens = match kept {
-            Err(error @ DataError::Cache { .. }) => {
-                return self.without_cache(file, reading, limit, &error);
+            Err(error) => {
+                (self.events)(LoadEvent::Note(&format!("tokens are not kept: {error}")));
+                return self.tokenize_in_memory(file, reading, limit);
             }
-            kept => kept?,
         };
+        let whole = self.tokenize(file, reading, limit, &mut |tokens| writer.push(tokens))?;
+        let tokens = writer.finish(key(if whole { usize::MAX } else { limit }))?;
         (self.events)(LoadEvent::Tokenized {
             file: &file.name,
             tokens: tokens.len(),
         });
         Ok(tokens)
-    }
-
-    /// The tokens of a file where the cache cannot be written, which is not tried again.
-    fn without_cache(
-        &mut self,
-        file: &DataFile,
-        reading: &Reading,
-        limit: usize,
-        error: &DataError,
-    ) -> Result<Tokens, DataError> {
-        self.cache_failed = true;
-        (self.events)(LoadEvent::Note(&format!("tokens are not kept: {error}")));
-        self.tokenize_in_memory(file, reading, limit)
     }
 
     /// All that the tokens of a file follow from, but for their number.
@@ -389,23 +340,12 @@ impl Loader<'_> {
             events: self.events,
             file: &file.name,
             documents: reading.documents,
-            row: RowText::Missing,
-            rows: 0,
-            rows_without_text: 0,
+            row_has_text: false,
             text_bytes: 0,
             reported: 0,
         };
         file.read(reading.column.as_deref(), &mut rows)?;
         rows.encoder.finish(rows.sink)?;
-        if let Some(column) = &reading.column
-            && rows.rows_without_text > 0
-        {
-            let note = format!(
-                "{}: {} of {} rows have no text in the column `{column}` and are left out",
-                file.name, rows.rows_without_text, rows.rows
-            );
-            (rows.events)(LoadEvent::Note(&note));
-        }
         Ok(!rows.encoder.is_full())
     }
 }
@@ -417,19 +357,9 @@ struct EncodedRows<'e, 't> {
     events: &'e mut dyn FnMut(LoadEvent<'_>),
     file: &'e str,
     documents: bool,
-    row: RowText,
-    rows: u64,
-    rows_without_text: u64,
+    row_has_text: bool,
     text_bytes: u64,
     reported: u64,
-}
-
-/// What the current row has had so far.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum RowText {
-    Missing,
-    Empty,
-    Some,
 }
 
 impl EncodedRows<'_, '_> {
@@ -445,11 +375,7 @@ impl EncodedRows<'_, '_> {
 impl RowSink for EncodedRows<'_, '_> {
     fn text(&mut self, text: &str) -> Result<ControlFlow<()>, DataError> {
         self.encoder.text(text, self.sink)?;
-        if !text.is_empty() {
-            self.row = RowText::Some;
-        } else if self.row == RowText::Missing {
-            self.row = RowText::Empty;
-        }
+        self.row_has_text |= !text.is_empty();
         self.text_bytes += text.len() as u64;
         if self.text_bytes - self.reported >= EVENT_BYTES {
             self.reported = self.text_bytes;
@@ -462,14 +388,10 @@ impl RowSink for EncodedRows<'_, '_> {
     }
 
     fn end_row(&mut self) -> Result<ControlFlow<()>, DataError> {
-        if self.documents && self.row == RowText::Some {
+        if self.documents && self.row_has_text {
             self.encoder.end_document(self.sink)?;
         }
-        // Of lines, many are empty.
-        let has_text = self.row == RowText::Some || (self.row == RowText::Empty && !self.documents);
-        self.rows += 1;
-        self.rows_without_text += u64::from(!has_text);
-        self.row = RowText::Missing;
+        self.row_has_text = false;
         Ok(self.flow())
     }
 }

@@ -75,15 +75,14 @@ pub(crate) fn convert_checkpoint(
         dense: DenseTotals::default(),
         unheld: Vec::new(),
     };
-    if checkpoint.directory().as_os_str().is_empty() {
+    if checkpoint.has_changed_config() {
         let config = format!("{:#}", checkpoint.config().raw);
         conversion
             .writer
             .write_file("config.json", config.as_bytes())?;
-    } else {
-        for name in companions(checkpoint) {
-            conversion.writer.copy_file(&name)?;
-        }
+    }
+    for name in companions(checkpoint) {
+        conversion.writer.copy_file(&name)?;
     }
     let bytes: u64 = checkpoint
         .tensors()
@@ -125,7 +124,8 @@ pub(crate) fn convert_checkpoint(
         dense,
         unheld,
         dropped: dropped(checkpoint),
-        unexpected: unexpected(checkpoint),
+        unexpected: checkpoint.unexpected(),
+        notes: quantized.notes(),
         source_bytes: bytes,
         stored_bytes: 0,
         seconds: 0.0,
@@ -264,13 +264,16 @@ fn check_apart(source: &Path, destination: &Path) -> Result<(), ConvertError> {
     Ok(())
 }
 
-/// The files that go along with the tensors, as far as they exist; `config.json` always does.
+/// The files of the source that go along with the tensors, as far as they exist; a checkpoint in memory has none.
 fn companions(checkpoint: &Checkpoint) -> impl Iterator<Item = PathBuf> {
-    ["config.json"]
-        .iter()
+    let directory = checkpoint.directory();
+    let config = (!checkpoint.has_changed_config()).then_some(&"config.json");
+    config
+        .into_iter()
         .chain(TOKENIZER_FILES)
         .chain(COMPANION_FILES)
-        .map(|name| checkpoint.directory().join(name))
+        .filter(|_| !directory.as_os_str().is_empty())
+        .map(|name| directory.join(name))
         .filter(|path| path.is_file())
 }
 
@@ -279,19 +282,4 @@ fn dropped(checkpoint: &Checkpoint) -> Vec<String> {
         .names()
         .filter(|name| checkpoint.config().is_redundant(name));
     redundant.map(str::to_owned).collect()
-}
-
-/// Tensors that the architecture does not know; they are copied, and llama.cpp would refuse them.
-fn unexpected(checkpoint: &Checkpoint) -> Vec<String> {
-    let expected: std::collections::BTreeSet<String> = checkpoint
-        .config()
-        .expected_tensors()
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
-    checkpoint
-        .names()
-        .filter(|name| !expected.contains(*name) && !checkpoint.config().is_redundant(name))
-        .map(str::to_owned)
-        .collect()
 }

@@ -32,6 +32,8 @@ pub struct ConversionReport {
     pub dropped: Vec<String>,
     /// Tensors that the architecture does not know; copied as they are.
     pub unexpected: Vec<String>,
+    /// What was read otherwise than it lies in the source ([`Checkpoint::notes`](t81_hub::Checkpoint::notes)).
+    pub notes: Vec<String>,
     /// Bytes of the source's tensors.
     pub source_bytes: u64,
     /// Bytes of the result's tensors.
@@ -331,6 +333,9 @@ impl fmt::Display for ConversionReport {
             "warning: unknown to the architecture and copied as they are",
             &self.unexpected,
         )?;
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
         f.write_str(NOTE)
     }
 }

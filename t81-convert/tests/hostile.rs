@@ -434,7 +434,6 @@ fn configurations_that_make_no_sense() {
         ("model_type", json!(null)),
         ("model_type", json!(["llama"])),
         ("tie_word_embeddings", json!("yes")),
-        ("quantization_config", json!({"quant_method": "gptq"})),
     ];
     for (field, value) in table {
         let place = place();

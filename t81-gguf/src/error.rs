@@ -1,11 +1,10 @@
 //! The crate's error type.
 
-use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use t81_core::{CodecError, QuantizeError};
-use t81_hub::{HubError, SpecialFile};
+use t81_hub::HubError;
 use thiserror::Error;
 
 use crate::format_error::FormatError;
@@ -26,13 +25,11 @@ pub enum GgufError {
         /// The system's reason.
         source: io::Error,
     },
-    /// A directory, pipe or device where a regular file belongs.
-    #[error("`{}` is {kind}, not a regular file", path.display())]
+    /// A directory or device where a regular file belongs.
+    #[error("`{}` is not a regular file", path.display())]
     NotAFile {
-        /// The path.
+        /// What was found.
         path: PathBuf,
-        /// What it leads to.
-        kind: SpecialFile,
     },
     /// The output exists and overwriting was not asked for.
     #[error("`{}` exists already; pass --overwrite to replace it", path.display())]
@@ -177,8 +174,11 @@ pub enum GgufError {
         /// The tensor.
         tensor: String,
     },
-    /// The model has a tensor that llama.cpp's architecture does not consume; such a file would not load.
-    #[error("`{}` has the tensor `{tensor}`, for which the `{architecture}` architecture of llama.cpp has no place", path.display())]
+    /// The model has a tensor that its configuration does not call for; llama.cpp loads no file with such a tensor.
+    #[error(
+        "`{}` has the tensor `{tensor}`, which is none of a `{architecture}` model with its config.json, so that llama.cpp would not \
+         load the file; remove it, or mend config.json", path.display()
+    )]
     UnmappedTensor {
         /// The model directory.
         path: PathBuf,
@@ -221,17 +221,6 @@ pub enum GgufError {
 }
 
 impl GgufError {
-    /// Checks that `attributes`, of what `path` leads to, are those of a regular file.
-    pub(crate) fn check_regular(path: &Path, attributes: &Metadata) -> Result<(), Self> {
-        match SpecialFile::of(attributes.file_type()) {
-            None => Ok(()),
-            Some(kind) => Err(Self::NotAFile {
-                path: path.to_owned(),
-                kind,
-            }),
-        }
-    }
-
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         GgufError::Io {
             action,

@@ -192,7 +192,7 @@ pub fn export(
     progress: Progress<'_>,
 ) -> Result<ExportSummary, GgufError> {
     check_output(output, options.overwrite)?;
-    let plan = plan::plan(source, origin, options)?;
+    let plan = plan::plan(source, origin, options)?.with_notes(source.notes());
     let mut writer = GgufWriter::create(output, &plan.metadata, &plan.layout(), options.overwrite)?;
     stream(
         &mut writer,

@@ -1,12 +1,16 @@
 //! A Hugging Face checkpoint directory.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::files::{MAX_JSON_BYTES, TensorFiles};
 use crate::json::read_json;
 use crate::resolve::local_directory;
 use crate::t81::METADATA_FILE;
-use crate::{Dtype, HubError, ModelConfig, TensorView};
+use crate::tensor_names::{self, HEAD};
+use crate::{Dtype, HubError, ModelConfig, TensorSpec, TensorView};
+
+const CONFIG_FILE: &str = "config.json";
 
 /// A model of floats in a local directory: `config.json` plus `model.safetensors` or the shards that
 /// `model.safetensors.index.json` lists. The files are mapped, not read; opening costs their headers.
@@ -14,6 +18,8 @@ use crate::{Dtype, HubError, ModelConfig, TensorView};
 pub struct Checkpoint {
     files: TensorFiles,
     config: ModelConfig,
+    notes: Vec<String>,
+    changed_config: bool,
 }
 
 impl Checkpoint {
@@ -25,16 +31,31 @@ impl Checkpoint {
     /// than F32, F16 and BF16, a configuration that is out of range or of an unsupported architecture.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, HubError> {
         let directory = local_directory(directory)?;
-        let config = ModelConfig::from_file(&directory.join("config.json"))?;
+        let mut config = ModelConfig::from_file(&directory.join(CONFIG_FILE))?;
         if is_packed_t81(&directory) {
             return Err(HubError::AlreadyPacked(directory));
         }
         let mut files = TensorFiles::open(&directory)?;
-        add_missing_prefix(&mut files, &config);
+        let taken_off = tensor_names::normalize(&mut files, &config)?;
+        let mut notes: Vec<String> = taken_off
+            .into_iter()
+            .map(|part| format!("tensor names have `{part}`, which is taken off"))
+            .collect();
+        notes.extend(config.adopt_biases(|name| files.get(name).is_some()));
+        let dropped = drop_quantization(&mut config, &files)?;
+        let changed_config = dropped.is_some();
+        notes.extend(dropped);
         for raw in files.in_file_order() {
-            TensorView::from_raw(raw)?;
+            if !config.is_redundant(raw.name) {
+                TensorView::from_raw(raw)?;
+            }
         }
-        Ok(Self { files, config })
+        Ok(Self {
+            files,
+            config,
+            notes,
+            changed_config,
+        })
     }
 
     /// A checkpoint of tensors in memory, named and shaped as the architecture's are on disk. Tensors that the architecture
@@ -43,11 +64,17 @@ impl Checkpoint {
     /// # Errors
     /// If a tensor's bytes do not fit its shape, or a name occurs twice.
     pub fn in_memory(
-        config: ModelConfig,
+        mut config: ModelConfig,
         tensors: impl IntoIterator<Item = MemoryTensor>,
     ) -> Result<Self, HubError> {
         let files = TensorFiles::in_memory(tensors)?;
-        Ok(Self { files, config })
+        let notes = config.adopt_biases(|name| files.get(name).is_some());
+        Ok(Self {
+            files,
+            config,
+            notes: notes.into_iter().collect(),
+            changed_config: true,
+        })
     }
 
     /// The directory that was opened; empty for a checkpoint in memory.
@@ -58,6 +85,47 @@ impl Checkpoint {
     /// The parsed `config.json`.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// Whether [`config`](Self::config) differs from the directory's `config.json`, or there is none: whoever copies the model
+    /// then writes [`ModelConfig::raw`].
+    pub fn has_changed_config(&self) -> bool {
+        self.changed_config
+    }
+
+    /// What is read otherwise than it lies in the directory, a sentence each, for the user: names, fields and tensors that are
+    /// left out. Reads the output matrix if the configuration ties it to the embedding.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        if self.config.tie_word_embeddings && self.head_differs() {
+            notes.push(format!(
+                "{HEAD} differs from the embedding, but config.json ties them: it is left out, as transformers does (set \
+                 tie_word_embeddings to false to keep it)"
+            ));
+        }
+        notes
+    }
+
+    fn head_differs(&self) -> bool {
+        let embedding = self.config.tensors().into_iter().next();
+        let Some((head, spec)) = self.files.get(HEAD).zip(embedding) else {
+            return false;
+        };
+        match (TensorView::from_raw(head), self.tensor(&spec.name)) {
+            (Ok(head), Ok(embedding)) => !head.has_values_of(&embedding),
+            _ => true,
+        }
+    }
+
+    /// Tensors that no program needs or knows: neither the architecture's nor such as old checkpoints carry. In alphabetical
+    /// order.
+    pub fn unexpected(&self) -> Vec<String> {
+        let expected = self.config.expected_tensors().into_iter();
+        let expected: BTreeSet<String> = expected.map(|(name, _)| name).collect();
+        self.names()
+            .filter(|name| !expected.contains(*name) && !self.config.is_redundant(name))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Tensor names in alphabetical order.
@@ -121,19 +189,39 @@ impl MemoryTensor {
     }
 }
 
-/// A checkpoint saved from the bare model, without its output matrix, lacks the prefix of all names (`gpt2` on the Hub does).
-fn add_missing_prefix(files: &mut TensorFiles, config: &ModelConfig) {
-    let prefix = config.architecture.family().prefix;
-    let Some(embedding) = config.tensors().into_iter().next() else {
-        return;
+/// What the configuration of a float checkpoint says of a quantization that it no longer has: nothing may come of it, or it would
+/// be undone in the written model.
+///
+/// # Errors
+/// [`HubError::Config`] if the weights are not all there as floats, so that the field may well be true.
+fn drop_quantization(
+    config: &mut ModelConfig,
+    files: &TensorFiles,
+) -> Result<Option<String>, HubError> {
+    const FIELD: &str = "quantization_config";
+    if config.raw.get(FIELD).is_none_or(serde_json::Value::is_null) {
+        return Ok(None);
+    }
+    let is_float = |spec: TensorSpec| {
+        let raw = files.get(&spec.name);
+        raw.is_some_and(|raw| {
+            Dtype::from_safetensors(raw.dtype).is_some() && raw.shape == spec.stored_shape()
+        })
     };
-    let bare = embedding.name.strip_prefix(prefix).unwrap_or_default();
-    if files.get(&embedding.name).is_none() && files.get(bare).is_some() {
-        files.rename(|name| {
-            let output = name.starts_with("lm_head.") || name.starts_with(prefix);
-            (!output).then(|| format!("{prefix}{name}"))
+    if !config.ternary_weights().all(is_float) {
+        return Err(HubError::Config {
+            path: files.directory().join(CONFIG_FILE),
+            field: FIELD.into(),
+            problem: "says that the weights are quantized already; pass the float checkpoint"
+                .into(),
         });
     }
+    if let Some(fields) = config.raw.as_object_mut() {
+        fields.remove(FIELD);
+    }
+    Ok(Some(format!(
+        "config.json has a {FIELD}, but the weights are floats: it is left out"
+    )))
 }
 
 fn is_packed_t81(directory: &Path) -> bool {

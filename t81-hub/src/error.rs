@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Dtype, ForeignContent, RemoteError, SpecialFile};
+use crate::{Dtype, ForeignContent, RemoteError};
 
 /// What can go wrong with the files of a model. Each message names the file and, where there is one, the tensor
 /// or field, and says the way out where one exists.
@@ -34,13 +34,8 @@ pub enum HubError {
         source: std::io::Error,
     },
     /// A path that must be a regular file is something else.
-    #[error("`{}` is {kind}, not a regular file{}", path.display(), kind.hint())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-        /// What it leads to.
-        kind: SpecialFile,
-    },
+    #[error("`{}` is not a regular file", .0.display())]
+    NotAFile(PathBuf),
     /// A JSON file is larger than anything sensible.
     #[error("`{}` has {bytes} bytes, more than the {limit} that such a file may have", path.display())]
     FileTooLarge {
@@ -143,6 +138,33 @@ pub enum HubError {
         /// The tensor.
         name: String,
         /// The file or directory searched.
+        place: PathBuf,
+    },
+    /// An untied model has no output matrix.
+    #[error(
+        "`{}` has no lm_head.weight, and its config.json does not tie the output matrix to the embedding; if the model was trained \
+         with both tied, set \"tie_word_embeddings\": true there (llama.cpp takes the embedding, transformers random values)", .0.display()
+    )]
+    MissingHead(PathBuf),
+    /// The names of all tensors begin with what the architecture does not have and no known framework puts there.
+    #[error("`{}` calls the token embedding `{found}`, not `{expected}`; rename its tensors", place.display())]
+    UnknownPrefix {
+        /// The directory.
+        place: PathBuf,
+        /// The embedding's name in it.
+        found: String,
+        /// The architecture's name.
+        expected: String,
+    },
+    /// The tensors of an adapter lie beside the model's or in their place.
+    #[error(
+        "`{}` holds an adapter that is not merged (`{name}`); merge it first: load it with peft's AutoPeftModelForCausalLM and save \
+         the result of merge_and_unload() with save_pretrained", place.display()
+    )]
+    Adapter {
+        /// A tensor of the adapter.
+        name: String,
+        /// The directory.
         place: PathBuf,
     },
     /// A tensor's element type is not a float that T81 reads.

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use crate::header::{HeaderEntry, parse_header};
 use crate::json::{UniqueMap, read_json};
 use crate::pages::Pages;
-use crate::{ForeignContent, HubError, MemoryTensor, TensorView, open_regular_file};
+use crate::tensor_names::{numbered_shards, safetensors_in};
+use crate::{ForeignContent, HubError, MemoryTensor, TensorView};
 
 /// File name of a model that is not sharded.
 pub(crate) const SINGLE_FILE: &str = "model.safetensors";
@@ -80,7 +81,7 @@ struct Index {
 
 impl TensorFiles {
     /// Maps `model.safetensors`, or else the shards of `model.safetensors.index.json`. Every tensor of the index must
-    /// be in the shard that it names.
+    /// be in the shard that it names. Without an index, all shards of a numbered set are one model.
     pub(crate) fn open(directory: &Path) -> Result<Self, HubError> {
         let single = directory.join(SINGLE_FILE);
         let index = directory.join(INDEX_FILE);
@@ -88,10 +89,17 @@ impl TensorFiles {
             return Self::from_shards(directory, vec![Shard::open(single)?]);
         }
         if !index.exists() {
-            return Err(HubError::NoWeights {
-                directory: directory.to_path_buf(),
-                hint: hint_without_safetensors(directory),
-            });
+            return match unindexed(directory) {
+                Ok(names) => {
+                    let paths = names.into_iter().map(|name| directory.join(name));
+                    let shards: Result<_, HubError> = paths.map(Shard::open).collect();
+                    Self::from_shards(directory, shards?)
+                }
+                Err(hint) => Err(HubError::NoWeights {
+                    directory: directory.to_path_buf(),
+                    hint,
+                }),
+            };
         }
         let weight_map = read_index(&index)?;
         let names = shard_names(&weight_map, &index)?;
@@ -193,8 +201,11 @@ impl TensorFiles {
 
 impl Shard {
     fn open(path: PathBuf) -> Result<Self, HubError> {
-        let file = open_regular_file(&path)?;
-        let metadata = file.metadata().map_err(HubError::io("read", &path))?;
+        let metadata = std::fs::metadata(&path).map_err(HubError::io("open", &path))?;
+        if !metadata.is_file() {
+            return Err(HubError::NotAFile(path));
+        }
+        let file = File::open(&path).map_err(HubError::io("open", &path))?;
         let map = if metadata.len() == 0 {
             None
         } else {
@@ -305,9 +316,38 @@ fn shard_names<'a>(
     }
 }
 
-fn hint_without_safetensors(directory: &Path) -> String {
+/// The files of a model that has neither of the usual names, if there is no doubt which they are; otherwise what to do.
+fn unindexed(directory: &Path) -> Result<Vec<String>, String> {
     let place = directory.display().to_string();
-    without_safetensors(&|name| directory.join(name).exists(), &place, &place)
+    let hint = without_safetensors(&|name| directory.join(name).exists(), &place, &place);
+    if !hint.is_empty() {
+        return Err(hint);
+    }
+    let found = safetensors_in(directory);
+    match (
+        numbered_shards(found.iter().map(String::as_str)),
+        found.as_slice(),
+    ) {
+        (Some(shards), _) => Ok(shards),
+        (None, []) => Err(String::new()),
+        // A checkpoint of one file under a name of its own, such as a variant.
+        (None, [single]) if !single.contains("-of-") => Ok(vec![single.clone()]),
+        (None, found) => Err(format!(
+            "; it has {}: shards without an index are read if their names say that none is missing \
+             (model-00001-of-0000{count}.safetensors to model-0000{count}-of-0000{count}.safetensors)",
+            listed(found),
+            count = found.len().clamp(2, 9),
+        )),
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// What to do about a model without safetensors, by the files that it `has`; starts with punctuation or is empty.

@@ -1,6 +1,7 @@
 //! Reading JSON files that nobody vouches for.
 
 use std::fmt;
+use std::fs::File;
 use std::io::Read;
 use std::marker::PhantomData;
 use std::path::Path;
@@ -8,12 +9,14 @@ use std::path::Path;
 use serde::de::{DeserializeOwned, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::{ForeignContent, HubError, open_regular_file};
+use crate::{ForeignContent, HubError};
 
 /// Reads at most `limit` bytes of a regular file; a larger file, a directory or a pipe is an error.
 pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, HubError> {
-    let file = open_regular_file(path)?;
-    let metadata = file.metadata().map_err(HubError::io("read", path))?;
+    let metadata = std::fs::metadata(path).map_err(HubError::io("open", path))?;
+    if !metadata.is_file() {
+        return Err(HubError::NotAFile(path.to_path_buf()));
+    }
     let too_large = |bytes| HubError::FileTooLarge {
         path: path.to_path_buf(),
         bytes,
@@ -22,6 +25,7 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, HubError>
     if metadata.len() > limit {
         return Err(too_large(metadata.len()));
     }
+    let file = File::open(path).map_err(HubError::io("open", path))?;
     let mut bytes = Vec::with_capacity(metadata.len() as usize);
     file.take(limit + 1)
         .read_to_end(&mut bytes)
@@ -160,7 +164,7 @@ mod tests {
         ));
         assert!(matches!(
             read_limited(directory.path(), 4),
-            Err(HubError::NotAFile { .. })
+            Err(HubError::NotAFile(_))
         ));
     }
 

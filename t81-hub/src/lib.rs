@@ -31,15 +31,15 @@ mod pages;
 mod quantized;
 mod remote;
 mod resolve;
-mod special_file;
 mod streamed;
 mod t81;
+mod tensor_names;
 mod tensor_view;
 mod tokenizer;
 
 pub use architectures::{Architecture, Normalisation, RowOrder, TensorRole, TensorSpec};
 pub use checkpoint::{Checkpoint, MemoryTensor};
-pub use config::{ModelConfig, Rope, RopeScaling, SlidingWindow};
+pub use config::{AttentionBias, ModelConfig, Rope, RopeScaling, SlidingWindow};
 pub use dtype::{Dtype, ParseDtypeError};
 pub use error::HubError;
 pub use foreign_content::ForeignContent;
@@ -49,7 +49,6 @@ pub use remote::{
     RepoListing, SilentDownloads, TerminalDownloads,
 };
 pub use resolve::{ResolveOptions, resolve};
-pub use special_file::{SpecialFile, open_regular_file, read_if_exists};
 pub use t81::{
     CompleteDirectory, DenseSink, DenseTensorInfo, FORMAT_VERSION, METADATA_FILE, OutputFormat,
     ParseOutputFormatError, Storage, T81Directory, T81Metadata, T81Statistics, T81Tensor,

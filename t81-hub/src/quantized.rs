@@ -28,6 +28,11 @@ pub trait TernarySource {
     /// # Errors
     /// If the tensor is missing, or cannot be quantized.
     fn get(&self, name: &str) -> Result<T81Tensor<'_>, HubError>;
+
+    /// What is read otherwise than it lies in the directory, a sentence each, for the user.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 impl TernarySource for T81Directory {
@@ -164,6 +169,10 @@ impl TernarySource for QuantizedCheckpoint<'_> {
 
     fn config(&self) -> &ModelConfig {
         self.checkpoint.config()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.checkpoint.notes()
     }
 
     /// Every tensor in the order of the files, but for the redundant ones ([`ModelConfig::is_redundant`]).

@@ -194,6 +194,22 @@ impl<'a> TensorView<'a> {
         }
     }
 
+    /// Whether the shape and all values are those of `other`, of whatever dtype. Reads a part of both at a time.
+    pub(crate) fn has_values_of(&self, other: &TensorView<'_>) -> bool {
+        if self.shape != other.shape {
+            return false;
+        }
+        self.chunks().zip(other.chunks()).all(|(one, other)| {
+            let equal = match one.dtype == other.dtype {
+                true => one.bytes == other.bytes,
+                false => one.to_f32() == other.to_f32(),
+            };
+            one.release();
+            other.release();
+            equal
+        })
+    }
+
     /// Decodes as many elements from `first` on as `output` holds, on this thread alone. They must exist.
     pub(crate) fn decode_elements(&self, first: usize, output: &mut [f32]) {
         let size = self.dtype.size_bytes();

@@ -5,7 +5,7 @@ use std::path::Path;
 use t81_burn::models::DecoderConfig;
 use t81_burn::models::gpt2::Gpt2Config;
 use t81_burn::models::llama::{LlamaConfig, RopeScaling};
-use t81_hub::{Architecture, ModelConfig, Rope, SlidingWindow};
+use t81_hub::{Architecture, AttentionBias, ModelConfig, Rope, SlidingWindow};
 
 use crate::error::QatError;
 
@@ -63,15 +63,30 @@ fn llama(model: &ModelConfig) -> Result<LlamaConfig, String> {
     .with_rope_scaling(rope_scaling(rope)?)
     .with_rms_norm_eps(model.norm_eps)
     .with_tie_word_embeddings(model.tie_word_embeddings)
-    .with_attention_bias(model.attention_bias)
+    .with_attention_bias(model.attention_bias == AttentionBias::ALL)
     .with_mlp_bias(model.mlp_bias)
-    .with_qkv_bias(model.architecture == Architecture::Qwen2)
+    .with_qkv_bias(qkv_bias(model)?)
     .with_qk_norm(model.architecture == Architecture::Qwen3);
     match &model.sliding_window {
         None => Ok(config),
         Some(window) => Ok(config
             .with_sliding_window(Some(window.width))
             .with_max_window_layers(first_window(window)?)),
+    }
+}
+
+/// Whether queries, keys and values have biases.
+fn qkv_bias(model: &ModelConfig) -> Result<bool, String> {
+    match (model.architecture, model.attention_bias) {
+        (Architecture::Qwen2, _) => Ok(true),
+        (_, AttentionBias::NONE) => Ok(false),
+        (
+            _,
+            AttentionBias {
+                query, key, value, ..
+            },
+        ) if query && key && value => Ok(true),
+        (_, some) => Err(format!("biases of a part of the attention ({some:?})")),
     }
 }
 
@@ -157,6 +172,21 @@ mod tests {
             found.sort();
             assert_eq!(found, expected, "{json}");
         }
+    }
+
+    #[test]
+    fn biases_are_taken_over() {
+        let mut json = rotary("llama");
+        json["attention_bias"] = json!(true);
+        let mut model = ModelConfig::from_json(json).unwrap();
+        let biases = |model: &ModelConfig| {
+            llama(model).map(|config| (config.attention_bias, config.qkv_bias))
+        };
+        assert_eq!(biases(&model), Ok((true, true)));
+        model.attention_bias.output = false;
+        assert_eq!(biases(&model), Ok((false, true)));
+        model.attention_bias = AttentionBias::NONE;
+        assert_eq!(biases(&model), Ok((false, false)));
     }
 
     #[test]

@@ -7,9 +7,7 @@ use serde_json::{Value, json};
 use t81_burn::models::llama::LlamaConfig;
 use t81_burn::models::{Decoder, DecoderConfig};
 use t81_datasets::{load_tokenizer, save_tokenizer, story_tokenizer};
-use t81_hub::{
-    COMPANION_FILES, Checkpoint, ModelConfig, ResolveOptions, TOKENIZER_FILES, read_if_exists,
-};
+use t81_hub::{COMPANION_FILES, Checkpoint, ModelConfig, ResolveOptions, TOKENIZER_FILES};
 use tokenizers::Tokenizer;
 
 use crate::architecture::decoder_config;
@@ -102,6 +100,7 @@ impl Source {
         let checkpoint = Checkpoint::open(&directory)?;
         let config = decoder_config(checkpoint.config(), &directory)?;
         checkpoint.config().check(&checkpoint)?;
+        report_differences(&checkpoint);
         let tokenizer = load_tokenizer(&directory)?;
         let ids = tokenizer.get_vocab_size(true);
         if ids > config.vocab_size() {
@@ -187,12 +186,31 @@ impl Source {
     }
 }
 
+/// Says what of a checkpoint is read otherwise than it lies there, and names the tensors that no decoder has a place for.
+fn report_differences(checkpoint: &Checkpoint) {
+    for note in checkpoint.notes() {
+        eprintln!("note: {note}");
+    }
+    let unexpected = checkpoint.unexpected();
+    if !unexpected.is_empty() {
+        eprintln!(
+            "warning: {} tensors of `{}` have no place in a {} model with its config.json and are left out: {}",
+            unexpected.len(),
+            checkpoint.directory().display(),
+            checkpoint.config().model_type,
+            unexpected.join(", ")
+        );
+    }
+}
+
 fn existing_files(directory: &Path) -> Result<Vec<(String, Vec<u8>)>, QatError> {
     let mut files = Vec::new();
     for name in TOKENIZER_FILES.iter().chain(COMPANION_FILES) {
         let path = directory.join(name);
-        if let Some(bytes) = read_if_exists(&path)? {
-            files.push(((*name).to_string(), bytes));
+        match std::fs::read(&path) {
+            Ok(bytes) => files.push(((*name).to_string(), bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(QatError::file("read", path)(error)),
         }
     }
     Ok(files)

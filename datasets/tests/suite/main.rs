@@ -1,7 +1,6 @@
 //! The crate as its users see it.
 
 mod cache;
-mod columns;
 mod files;
 mod fixtures;
 mod hostile;
@@ -10,7 +9,4 @@ mod hub;
 mod hub_server;
 mod repositories;
 mod source;
-#[cfg(unix)]
-mod special_files;
-mod tables;
 mod tokenizer;

@@ -58,6 +58,12 @@ impl Plan {
         self.tensors.iter().map(planned).collect()
     }
 
+    /// The plan with remarks on its source before its own.
+    pub(super) fn with_notes(mut self, notes: Vec<String>) -> Self {
+        self.notes.splice(0..0, notes);
+        self
+    }
+
     pub(super) fn into_summary(self, output: &Path) -> ExportSummary {
         let tensors = self
             .tensors

@@ -18,7 +18,7 @@ pub struct ExportSummary {
     pub tensors: Vec<ExportedTensor>,
     /// Tensors in another type than asked for.
     pub fallbacks: Vec<Fallback>,
-    /// Remarks on what llama.cpp will do otherwise than the model's own files say.
+    /// Remarks on what was read or written otherwise than the model's own files say, or will be done otherwise by llama.cpp.
     pub notes: Vec<String>,
 }
 

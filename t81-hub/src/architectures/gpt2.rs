@@ -4,6 +4,7 @@ use super::table::Presence::Always;
 use super::table::Width::{Hidden, Inner, Queries, QueriesKeysValues};
 use super::table::{embedding, head, linear, norm, positions};
 use super::{Defaults, Family, Normalisation};
+use crate::AttentionBias;
 
 #[rustfmt::skip]
 pub(super) const GPT2: Family = Family {
@@ -34,7 +35,7 @@ pub(super) const GPT2: Family = Family {
     ],
     complete: |fields, config| {
         config.activation(fields, "gelu_new", &["gelu_new", "gelu_pytorch_tanh"])?;
-        config.attention_bias = true;
+        config.attention_bias = AttentionBias::ALL;
         config.mlp_bias = true;
         for absent in ["add_cross_attention", "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn"] {
             fields.must_not_be_set(absent)?;

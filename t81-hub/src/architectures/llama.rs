@@ -1,9 +1,10 @@
 //! `LlamaForCausalLM` and `MistralForCausalLM`: Llama 1 to 3.2, Mistral, TinyLlama, SmolLM, SmolLM2.
 
-use super::table::Presence::{AttentionBias, MlpBias};
+use super::table::Presence::{KeyBias, MlpBias, OutputBias, QueryBias, ValueBias};
 use super::table::Width::{Hidden, Inner, Keys, Queries};
 use super::table::{embedding, head, linear, norm};
 use super::{Defaults, Family, Normalisation, silu_only};
+use crate::AttentionBias;
 
 #[rustfmt::skip]
 pub(super) const LLAMA: Family = Family {
@@ -20,10 +21,10 @@ pub(super) const LLAMA: Family = Family {
         embedding("model.embed_tokens", "token_embd"),
         norm("model.layers.{}.input_layernorm", "blk.{}.attn_norm", Hidden),
         norm("model.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm", Hidden),
-        linear("model.layers.{}.self_attn.q_proj", "blk.{}.attn_q", Queries, Hidden).rotary().bias(AttentionBias),
-        linear("model.layers.{}.self_attn.k_proj", "blk.{}.attn_k", Keys, Hidden).rotary().bias(AttentionBias),
-        linear("model.layers.{}.self_attn.v_proj", "blk.{}.attn_v", Keys, Hidden).bias(AttentionBias),
-        linear("model.layers.{}.self_attn.o_proj", "blk.{}.attn_output", Hidden, Queries).bias(AttentionBias),
+        linear("model.layers.{}.self_attn.q_proj", "blk.{}.attn_q", Queries, Hidden).rotary().bias(QueryBias),
+        linear("model.layers.{}.self_attn.k_proj", "blk.{}.attn_k", Keys, Hidden).rotary().bias(KeyBias),
+        linear("model.layers.{}.self_attn.v_proj", "blk.{}.attn_v", Keys, Hidden).bias(ValueBias),
+        linear("model.layers.{}.self_attn.o_proj", "blk.{}.attn_output", Hidden, Queries).bias(OutputBias),
         linear("model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate", Inner, Hidden).bias(MlpBias),
         linear("model.layers.{}.mlp.up_proj", "blk.{}.ffn_up", Inner, Hidden).bias(MlpBias),
         linear("model.layers.{}.mlp.down_proj", "blk.{}.ffn_down", Hidden, Inner).bias(MlpBias),
@@ -32,7 +33,9 @@ pub(super) const LLAMA: Family = Family {
     ],
     complete: |fields, config| {
         silu_only(fields, config)?;
-        config.attention_bias = fields.boolean("attention_bias")?.unwrap_or(false);
+        if fields.boolean("attention_bias")?.unwrap_or(false) {
+            config.attention_bias = AttentionBias::ALL;
+        }
         config.mlp_bias = fields.boolean("mlp_bias")?.unwrap_or(false);
         // Llama's own class has no window, whatever the file says.
         match config.model_type {

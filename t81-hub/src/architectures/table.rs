@@ -73,7 +73,10 @@ impl Width {
 pub(crate) enum Presence {
     Always,
     Never,
-    AttentionBias,
+    QueryBias,
+    KeyBias,
+    ValueBias,
+    OutputBias,
     MlpBias,
     /// Unless the output matrix is the embedding.
     Untied,
@@ -84,7 +87,10 @@ impl Presence {
         match self {
             Presence::Always => true,
             Presence::Never => false,
-            Presence::AttentionBias => config.attention_bias,
+            Presence::QueryBias => config.attention_bias.query,
+            Presence::KeyBias => config.attention_bias.key,
+            Presence::ValueBias => config.attention_bias.value,
+            Presence::OutputBias => config.attention_bias.output,
             Presence::MlpBias => config.mlp_bias,
             Presence::Untied => !config.tie_word_embeddings,
         }

@@ -1,6 +1,8 @@
 //! `config.json`: which architecture a model has, and its dimensions.
 
+mod biases;
 mod fields;
+mod foreign_settings;
 mod rope;
 mod sliding;
 mod tokens;
@@ -12,8 +14,10 @@ use serde_json::Value;
 use crate::architectures::{Architecture, Defaults};
 use crate::files::MAX_JSON_BYTES;
 use crate::json::read_json;
+use crate::tensor_names::HEAD;
 use crate::{Checkpoint, HubError, TensorRole, TensorSpec};
 
+pub use biases::AttentionBias;
 pub(crate) use fields::Fields;
 pub use rope::{Rope, RopeScaling};
 pub use sliding::SlidingWindow;
@@ -58,8 +62,8 @@ pub struct ModelConfig {
     pub norm_eps: f64,
     /// Activation of the MLP: `silu`, `gelu_pytorch_tanh` or `gelu_new` (the last two are the same function).
     pub hidden_act: &'static str,
-    /// Whether all projections of the attention have biases.
-    pub attention_bias: bool,
+    /// Which projections of the attention have biases.
+    pub attention_bias: AttentionBias,
     /// Whether the projections of the MLP have biases.
     pub mlp_bias: bool,
     /// Whether the output matrix is the embedding.
@@ -95,12 +99,6 @@ impl ModelConfig {
 
     fn from_json_at(raw: Value, path: &Path) -> Result<Self, HubError> {
         let fields = Fields::new(&raw, path)?;
-        if fields.get("quantization_config").is_some() {
-            return Err(fields.error(
-                "quantization_config",
-                "says that the weights are quantized already; pass the float checkpoint",
-            ));
-        }
         let Some(model_type) = fields.text("model_type")? else {
             return Err(fields.error("model_type", "is missing"));
         };
@@ -114,6 +112,7 @@ impl ModelConfig {
         let fields = fields.renamed(architecture.family().renamed);
         let mut config = Self::parse(&fields, architecture, model_type)?;
         (architecture.family().complete)(&fields, &mut config)?;
+        foreign_settings::refuse(&fields, &config)?;
         config.raw = raw;
         Ok(config)
     }
@@ -207,7 +206,7 @@ impl ModelConfig {
             rope,
             norm_eps,
             hidden_act: "silu",
-            attention_bias: false,
+            attention_bias: AttentionBias::NONE,
             mlp_bias: false,
             tie_word_embeddings: fields
                 .boolean("tie_word_embeddings")?
@@ -272,16 +271,18 @@ impl ModelConfig {
     /// True for a tensor that old checkpoints carry and that no loader needs: stored rotary frequencies and attention
     /// masks, and the output matrix of a model whose configuration ties it to the embedding.
     pub fn is_redundant(&self, name: &str) -> bool {
-        name.ends_with(".rotary_emb.inv_freq")
+        [".inv_freq", ".cos_cached", ".sin_cached"]
+            .iter()
+            .any(|table| name.ends_with(&format!(".rotary_emb{table}")))
             || (self.architecture == Architecture::Gpt2
                 && (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")))
-            || (self.tie_word_embeddings && name == "lm_head.weight")
+            || (self.tie_word_embeddings && name == HEAD)
     }
 
     /// Checks that a checkpoint holds every tensor of the architecture in the right shape.
     ///
     /// # Errors
-    /// [`HubError::MissingTensor`] or [`HubError::Shape`] for the first tensor at fault.
+    /// [`HubError::MissingTensor`], [`HubError::MissingHead`] or [`HubError::Shape`] for the first tensor at fault.
     pub fn check(&self, checkpoint: &Checkpoint) -> Result<(), HubError> {
         check_shapes(self.expected_tensors(), checkpoint.directory(), |name| {
             checkpoint.tensor(name).ok().map(|tensor| tensor.shape)
@@ -297,6 +298,7 @@ pub(crate) fn check_shapes(
 ) -> Result<(), HubError> {
     for (name, expected) in expected {
         match shape_of(&name) {
+            None if name == HEAD => return Err(HubError::MissingHead(place.to_path_buf())),
             None => {
                 return Err(HubError::MissingTensor {
                     name,

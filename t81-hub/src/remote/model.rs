@@ -7,6 +7,7 @@ use super::cache::RepoCache;
 use super::{HubClient, RemoteError, RepoId, RepoListing};
 use crate::HubError;
 use crate::files::{INDEX_FILE, SINGLE_FILE, shards_of_index, without_safetensors};
+use crate::tensor_names::numbered_shards;
 use crate::tokenizer::{COMPANION_FILES, TOKENIZER_FILES};
 
 const CONFIG_FILE: &str = "config.json";
@@ -26,7 +27,7 @@ impl HubClient {
             Ok(listing) => listing,
             Err(error) => return self.outage(error, || self.model_cached(repo)),
         };
-        let weights = weights_file(repo, &listing)?;
+        let weights = weights_of(repo, &listing)?;
         if !listing.contains(CONFIG_FILE) {
             return Err(RemoteError::EntryNotFound {
                 repo: repo.to_string(),
@@ -46,20 +47,28 @@ impl HubClient {
                 .filter(|file| listing.contains(file)),
         );
         self.download_all(&pinned, &small)?;
-        let path = self.download(&pinned, weights)?;
-        if weights == INDEX_FILE {
-            let shards = shards_of_index(&path)?;
-            if let Some(missing) = shards.iter().find(|shard| !listing.contains(shard)) {
-                return Err(HubError::MissingShard {
-                    path: cache.snapshot(&listing.commit).join(missing),
-                    index: path,
-                });
+        match weights {
+            Weights::Single => drop(self.download(&pinned, SINGLE_FILE)?),
+            Weights::Indexed => {
+                let path = self.download(&pinned, INDEX_FILE)?;
+                let shards = shards_of_index(&path)?;
+                if let Some(missing) = shards.iter().find(|shard| !listing.contains(shard)) {
+                    return Err(HubError::MissingShard {
+                        path: cache.snapshot(&listing.commit).join(missing),
+                        index: path,
+                    });
+                }
+                self.download_shards(&pinned, &shards)?;
             }
-            let shards: Vec<&str> = shards.iter().map(String::as_str).collect();
-            self.download_all(&pinned, &shards)?;
+            Weights::Numbered(shards) => self.download_shards(&pinned, &shards)?,
         }
         cache.write_reference(repo.revision(), &listing.commit);
         Ok(cache.snapshot(&listing.commit))
+    }
+
+    fn download_shards(&self, repo: &RepoId, shards: &[String]) -> Result<(), HubError> {
+        let shards: Vec<&str> = shards.iter().map(String::as_str).collect();
+        self.download_all(repo, &shards).map(drop)
     }
 
     /// The directory of a model that the cache holds with all its weights.
@@ -70,7 +79,7 @@ impl HubClient {
             return Err(missing(CONFIG_FILE));
         }
         let directory = RepoCache::new(&self.cache, repo).snapshot(&listing.commit);
-        if !listing.contains(SINGLE_FILE) {
+        if !listing.contains(SINGLE_FILE) && numbered(&listing).is_none() {
             if !listing.contains(INDEX_FILE) {
                 return Err(missing(SINGLE_FILE));
             }
@@ -83,21 +92,35 @@ impl HubClient {
     }
 }
 
-/// The file that leads to the weights.
-fn weights_file(repo: &RepoId, listing: &RepoListing) -> Result<&'static str, RemoteError> {
-    let single = [SINGLE_FILE, INDEX_FILE]
-        .into_iter()
-        .find(|file| listing.contains(file));
-    single.ok_or_else(|| {
-        let names: BTreeSet<&str> = listing
-            .files
-            .iter()
-            .map(|file| file.path.as_str())
-            .collect();
+/// How a repository holds its weights.
+enum Weights {
+    Single,
+    Indexed,
+    /// Shards without an index, all of them.
+    Numbered(Vec<String>),
+}
+
+fn weights_of(repo: &RepoId, listing: &RepoListing) -> Result<Weights, RemoteError> {
+    if listing.contains(SINGLE_FILE) {
+        return Ok(Weights::Single);
+    }
+    if listing.contains(INDEX_FILE) {
+        return Ok(Weights::Indexed);
+    }
+    numbered(listing).map(Weights::Numbered).ok_or_else(|| {
+        let names: BTreeSet<&str> = paths(listing).collect();
         let local = repo.name().rsplit('/').next().unwrap_or_default();
         RemoteError::NoSafetensors {
             repo: repo.to_string(),
             hint: without_safetensors(&|name| names.contains(name), repo.name(), local),
         }
     })
+}
+
+fn numbered(listing: &RepoListing) -> Option<Vec<String>> {
+    numbered_shards(paths(listing))
+}
+
+fn paths(listing: &RepoListing) -> impl Iterator<Item = &str> {
+    listing.files.iter().map(|file| file.path.as_str())
 }

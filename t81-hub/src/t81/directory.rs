@@ -44,7 +44,7 @@ impl T81Directory {
         let directory = locate(&local_directory(directory)?)?;
         let metadata_path = directory.join(METADATA_FILE);
         let metadata = T81Metadata::read(&metadata_path)?;
-        let config = ModelConfig::from_file(&directory.join("config.json"))?;
+        let mut config = ModelConfig::from_file(&directory.join("config.json"))?;
         if metadata.architecture != config.model_type {
             let problem = format!(
                 "architecture `{}` contradicts config.json's `{}`",
@@ -57,6 +57,7 @@ impl T81Directory {
         }
         let files = TensorFiles::open(&directory)?;
         let names = check_tensors(&files, &metadata)?;
+        config.adopt_biases(|name| names.contains(name));
         check_shapes(
             config.expected_tensors(),
             &directory,

@@ -162,12 +162,18 @@ fn write_bare(directory: &std::path::Path, config: &Value, tensors: &Tensors) {
             (bare, safetensors::Dtype::BF16, shape.clone(), bytes)
         })
         .collect();
-    // Attention masks, which old checkpoints of GPT-2 carry.
+    // Attention masks, which old checkpoints of GPT-2 carry, of whatever type.
     stored.push((
         "h.0.attn.bias".into(),
-        safetensors::Dtype::BF16,
+        safetensors::Dtype::U8,
         vec![1, 1, 2, 2],
-        vec![0; 8],
+        vec![0; 4],
+    ));
+    stored.push((
+        "h.1.attn.bias".into(),
+        safetensors::Dtype::BOOL,
+        vec![1, 1, 2, 2],
+        vec![1; 4],
     ));
     write_safetensors(&directory.join("model.safetensors"), &stored);
     std::fs::write(directory.join("config.json"), config.to_string()).unwrap();

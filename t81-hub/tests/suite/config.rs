@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use t81_hub::{HubError, ModelConfig, RopeScaling};
+use t81_hub::{AttentionBias, HubError, ModelConfig, RopeScaling};
 
 use crate::model::{chain, config_json, llama};
 
@@ -34,7 +34,8 @@ fn fields_are_read_and_defaults_filled_in() {
     );
     assert_eq!((config.bos_token_id, config.pad_token_id), (Some(1), None));
     assert_eq!(config.eos_token_ids, [2, 3]);
-    assert!(config.attention_bias && !config.mlp_bias && !config.tie_word_embeddings);
+    assert_eq!(config.attention_bias, AttentionBias::ALL);
+    assert!(!config.mlp_bias && !config.tie_word_embeddings);
     let minimal = json!({
         "model_type": "llama", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
         "num_attention_heads": 4, "vocab_size": 8,
@@ -206,11 +207,6 @@ fn values_out_of_range_are_refused_by_name() {
         ("eos_token_id", json!([2, 11]), "eos_token_id lists 11"),
         ("eos_token_id", json!("x".repeat(500)), "..."),
         ("pad_token_id", json!("x"), "pad_token_id is \"x\""),
-        (
-            "quantization_config",
-            json!({"quant_method": "gptq"}),
-            "quantized already",
-        ),
         (
             "model_type",
             json!("mamba"),
@@ -391,5 +387,74 @@ fn what_gemma_3_does_not_do_in_blocks_with_a_window_is_refused() {
         file["rope_parameters"]["sliding_attention"][field] = value;
         let message = ModelConfig::from_json(file).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn settings_of_other_architectures_are_refused_unless_they_do_nothing() {
+    let table = [
+        (
+            "embedding_multiplier",
+            json!(12.0),
+            vec![json!(1.0), json!(1), Value::Null],
+        ),
+        ("residual_multiplier", json!(0.22), vec![json!(1.0)]),
+        (
+            "attention_multiplier",
+            json!(0.015),
+            vec![json!(1.0), json!(6f64.powf(-0.5))],
+        ),
+        ("logits_scaling", json!(8), vec![json!(1)]),
+        ("logit_scale", json!(0.0625), vec![json!(1.0)]),
+        ("scale_emb", json!(12), vec![json!(1)]),
+        (
+            "mlp_multipliers",
+            json!([1.0, 0.5]),
+            vec![json!([1.0, 1.0])],
+        ),
+        (
+            "attn_logit_softcapping",
+            json!(50.0),
+            vec![Value::Null, json!(false), json!(0.0)],
+        ),
+        ("final_logit_softcapping", json!(30.0), vec![Value::Null]),
+        (
+            "no_rope_layers",
+            json!([1, 0]),
+            vec![json!([1, 1]), json!([]), Value::Null],
+        ),
+        (
+            "no_rope_layer_interval",
+            json!(4),
+            vec![Value::Null, json!(0)],
+        ),
+        ("use_qk_norm", json!(true), vec![json!(false)]),
+        ("clip_qkv", json!(8), vec![Value::Null]),
+        ("num_local_experts", json!(8), vec![json!(1), json!(0)]),
+        ("is_causal", json!(false), vec![json!(true)]),
+        ("query_pre_attn_scalar", json!(256), vec![json!(6)]),
+        ("use_sliding_window", json!(true), vec![json!(false)]),
+        (
+            "layer_types",
+            json!(["full_attention", "linear_attention"]),
+            vec![json!(["full_attention", "full_attention"])],
+        ),
+        (
+            "partial_rotary_factor",
+            json!(0.5),
+            vec![json!(1.0), json!(1)],
+        ),
+        ("alibi", json!(true), vec![json!(false)]),
+    ];
+    for (field, value, neutral) in table {
+        let message = parse_with(field, value.clone()).unwrap_err().to_string();
+        assert!(message.contains(&format!("{field} is ")), "{message}");
+        if field != "partial_rotary_factor" {
+            assert!(message.contains(&value.to_string()), "{message}");
+        }
+        for value in neutral {
+            parse_with(field, value.clone())
+                .unwrap_or_else(|error| panic!("{field} = {value}: {error}"));
+        }
     }
 }

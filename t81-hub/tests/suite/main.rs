@@ -1,6 +1,7 @@
 //! Behaviour of the crate on real directories.
 
 mod architectures;
+mod as_found;
 mod checkpoint;
 mod config;
 mod foreign_content;
