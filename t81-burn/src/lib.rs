@@ -50,6 +50,7 @@
 mod activations;
 mod backends;
 mod linear;
+mod linear_shape;
 mod operations;
 mod ops;
 mod packed;

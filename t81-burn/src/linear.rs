@@ -9,6 +9,7 @@ use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use t81_core::{ActivationPrecision, Granularity, Quantizer, Reference, Rounding, ScaleRule};
 
+use crate::linear_shape::used_shape;
 use crate::packed::{PackedWeights, packed_linear};
 use crate::reparameterization::{QuantizeWeightError, Ternary, TernaryWeight, quantize_weight};
 use crate::schedules::TernaryHandle;
@@ -91,10 +92,9 @@ impl TernaryLinearConfig {
     }
 
     fn wrap(&self, linear: Linear, handle: Option<&TernaryHandle>) -> TernaryLinear {
-        let [d_input, _] = linear.weight.lazy_shape().dims();
         let granularity = self
             .granularity
-            .unwrap_or_else(|| Granularity::auto([d_input]));
+            .unwrap_or_else(|| Granularity::auto([used_shape(&linear.weight)[0]]));
         let quantizer = Quantizer::new(granularity, self.threshold)
             .unwrap_or_else(|error| panic!("TernaryLinearConfig: {error}"))
             .with_reference(self.reference)

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use burn::module::{Module, Param, Reparameterization, Reparameterizer};
 use burn::nn::Linear;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Shape, Tensor, TensorData};
 use t81_core::{ActivationPrecision, CodeEncoding, InterleavedMatrix, Layout, TernaryMatrix};
 
 use crate::activations::fake_quantize_activations;
+use crate::linear_shape::used_shape;
 use crate::ops::ternary_matmul;
 use crate::reparameterization::{QuantizeWeightError, Ternary, TernaryWeight};
 use crate::report::TernaryReport;
@@ -138,15 +139,15 @@ impl Reparameterizer for Attach {
         path: &str,
         param: Param<Tensor<D>>,
     ) -> (Param<Tensor<D>>, Option<PackedWeight>) {
-        let shape = param.lazy_shape();
+        let shape = used_shape(&param);
         let matrix = self.packed.weights.get(&(self.name)(path));
-        let Some(matrix) =
-            matrix.filter(|matrix| shape.to_vec() == [matrix.columns(), matrix.rows()])
+        let Some(matrix) = matrix.filter(|matrix| shape == [matrix.columns(), matrix.rows()])
         else {
             return (param, None);
         };
         // One NaN, seen at every place: the shape stays, the memory goes.
-        let base = Tensor::<D>::full([1; D], f32::NAN, &param.lazy_device()).expand(shape);
+        let base = Tensor::<D>::full([1; D], f32::NAN, &param.lazy_device());
+        let base = base.expand(Shape::from(shape));
         let weight = PackedWeight {
             matrix: matrix.clone(),
             precision: self.packed.precision,

@@ -6,6 +6,7 @@ use t81_core::{
     ActivationPrecision, Granularity, Layout, QuantizeError, Quantizer, Rounding, TernaryMatrix,
 };
 
+use crate::linear_shape::used_shape;
 use crate::ops::{TernarySettings, ternary_quantize};
 use crate::report::{KeptParameter, TernaryParameter, TernaryReport};
 use crate::schedules::{TernaryHandle, TernarySchedule};
@@ -295,7 +296,7 @@ impl ModuleVisitor for Survey<'_> {
         let names: Vec<&str> = self.path.iter().map(|(name, _)| name.as_str()).collect();
         let path = names.join(".");
         let in_linear = self.path.last().is_some_and(|(_, is_linear)| *is_linear);
-        let shape = param.lazy_shape().to_vec();
+        let shape = used_shape(param);
         match shape[..] {
             [columns, rows] if in_linear && self.selection.selects(&path) => {
                 self.ternary.push(TernaryParameter {

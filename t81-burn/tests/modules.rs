@@ -1,13 +1,16 @@
 //! Whole models: what becomes ternary, what records hold, what evaluation sees, what training does.
 
 use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{
+    Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, LinearLayout,
+};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use t81_burn::{
-    QuantizeWeightError, RampShape, Selection, Ternary, TernaryLinearConfig, TernarySchedule,
+    PackedWeights, QuantizeWeightError, RampShape, Selection, Ternary, TernaryLinearConfig,
+    TernarySchedule,
 };
-use t81_core::{Granularity, Layout, Quantizer, Rounding};
+use t81_core::{ActivationPrecision, Granularity, Layout, Quantizer, Rounding};
 
 #[derive(Module, Debug)]
 struct Classifier {
@@ -80,6 +83,50 @@ fn linears_become_ternary_embeddings_norms_and_head_do_not() {
         .with_selection(selection)
         .apply(Classifier::new(&device));
     assert_eq!(report.ternary[0].path, "hidden.1.weight");
+}
+
+#[test]
+fn a_column_major_linear_has_its_own_shape_before_its_first_use() {
+    let device = Device::flex();
+    let column_major = || {
+        LinearConfig::new(256, 64)
+            .with_layout(LinearLayout::Col)
+            .init(&device)
+    };
+    let groups = Granularity::group(256).unwrap();
+    for used in [false, true] {
+        let layer = column_major();
+        if used {
+            assert_eq!(layer.weight.val().dims(), [256, 64]);
+        }
+        let ternary = Ternary::default();
+        let (layer, report) = ternary.apply(layer);
+        let found = &report.ternary[0];
+        assert_eq!((found.rows, found.columns), (64, 256), "used: {used}");
+        assert_eq!(report.granularity, groups, "used: {used}");
+        let float = values(layer.weight.base());
+        let expected = ternary
+            .exact_quantizer(&report)
+            .quantize(&float, 64, 256, Layout::InOut)
+            .unwrap();
+        let mut dense = vec![0.0; 64 * 256];
+        expected.dequantize_into(Layout::InOut, &mut dense).unwrap();
+        assert_eq!(values(layer.weight.val()), dense);
+
+        let float_only = Selection::default().include("none").unwrap();
+        let (_, report) = ternary.with_selection(float_only).apply(column_major());
+        assert_eq!(report.kept[0].shape, [256, 64]);
+    }
+    let layer = TernaryLinearConfig::new(1, 1).init_from(column_major(), None);
+    assert_eq!(layer.quantizer().granularity(), groups);
+    // The weight of the fresh layer is drawn and its place is taken by the packed one.
+    let mut packed = PackedWeights::new(ActivationPrecision::Float32);
+    let matrix = Quantizer::twn(groups)
+        .quantize(&[0.25; 64 * 256], 64, 256, Layout::InOut)
+        .unwrap();
+    packed.insert("weight", &matrix);
+    let layer = packed.attach(column_major());
+    assert_eq!(values(layer.weight.val()), [0.25; 64 * 256]);
 }
 
 #[test]
