@@ -31,6 +31,8 @@ pub struct TernarySettings {
     /// Factor of the gradients of weights whose code is 0, weighed by the blend: `1 + blend * (zero_gain - 1)`. 1 is the plain
     /// straight-through gradient. Below 1, weights of a warmed-up model leave zero more slowly than the others move.
     pub zero_gain: f32,
+    /// What a log line calls the weight, such as its path in the model.
+    pub name: Option<Arc<str>>,
 }
 
 impl TernarySettings {
@@ -42,6 +44,7 @@ impl TernarySettings {
             layout: Layout::InOut,
             dtype: None,
             zero_gain: 1.0,
+            name: None,
         }
     }
 
@@ -71,13 +74,20 @@ impl TernarySettings {
     /// Quantizes `weight` into `output`, both in the settings' layout.
     ///
     /// A weight that cannot be quantized (NaN, infinity, a scale beyond f16) gives NaN everywhere: an operation on a
-    /// backend has no way to return an error, and NaN makes the loss of that step NaN, which a training loop notices.
+    /// backend has no way to return an error, and NaN makes the loss of that step NaN, which a training loop notices. A log
+    /// line says which weight it is and why. At blend 0 no quantized value enters the result: it is the weight, as on a GPU.
     pub(crate) fn apply(&self, weight: &[f32], shape: [usize; 2], output: &mut [f32]) {
+        if self.blend == 0.0 {
+            output.copy_from_slice(weight);
+            return;
+        }
         let (rows, columns) = self.rows_and_columns(shape);
         let result =
             self.quantizer
                 .fake_quantize(weight, rows, columns, self.layout, self.blend, output);
-        if result.is_err() {
+        if let Err(error) = result {
+            let name = self.name.as_deref().unwrap_or("a weight");
+            log::error!("{name} becomes NaN, as it cannot be quantized: {error}");
             output.fill(f32::NAN);
         }
     }

@@ -1,5 +1,7 @@
 //! Any Burn model becomes ternary by a reparameterization of its `Linear` weights.
 
+use std::sync::Arc;
+
 use burn::module::{Module, ModuleVisitor, Param, Reparameterization, Reparameterizer};
 use burn::tensor::{DType, Tensor};
 use t81_core::{
@@ -330,7 +332,7 @@ impl Reparameterizer for Attach<'_> {
         let weight = self.report.is_ternary(path).then(|| TernaryWeight {
             quantizer: self.quantizer.clone(),
             handle: self.handle.clone(),
-            salt: fnv1a(path),
+            path: path.into(),
             zero_gain: self.zero_gain,
             compute_dtype: self.compute_dtype,
             activations: self.activations,
@@ -346,8 +348,9 @@ pub struct TernaryWeight {
     quantizer: Quantizer,
     #[module(skip)]
     handle: TernaryHandle,
-    /// Tells the parameters apart, so that stochastic rounding draws other numbers for each.
-    salt: u64,
+    /// Path in the model. Stochastic rounding draws other numbers for each.
+    #[module(skip)]
+    path: Arc<str>,
     #[module(skip)]
     zero_gain: f32,
     #[module(skip)]
@@ -371,7 +374,7 @@ impl TernaryWeight {
         let mut quantizer = self.exact_quantizer();
         if let Rounding::Stochastic { seed } = self.quantizer.rounding() {
             let step = self.handle.step() as u64;
-            let seed = seed ^ self.salt ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let seed = seed ^ fnv1a(&self.path) ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             quantizer = quantizer.with_rounding(Rounding::Stochastic { seed });
         }
         TernarySettings {
@@ -380,6 +383,7 @@ impl TernaryWeight {
             layout: Layout::InOut,
             dtype: self.compute_dtype,
             zero_gain: self.zero_gain,
+            name: Some(self.path.clone()),
         }
     }
 }
@@ -391,7 +395,10 @@ impl Reparameterization for TernaryWeight {
         let settings = if base.is_autodiff() {
             self.training_settings()
         } else {
-            TernarySettings::new(self.exact_quantizer())
+            TernarySettings {
+                name: Some(self.path.clone()),
+                ..TernarySettings::new(self.exact_quantizer())
+            }
         };
         let weight = Tensor::<2>::from_dispatch(base.into_dispatch());
         Tensor::from_dispatch(ternary_quantize(weight, settings).into_dispatch())

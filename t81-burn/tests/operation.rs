@@ -122,6 +122,27 @@ fn a_weight_that_is_no_number_makes_the_result_no_number() {
 }
 
 #[test]
+fn at_blend_0_the_result_is_the_weight_whatever_it_holds() {
+    let bits =
+        |values: &[f32]| -> Vec<u32> { values.iter().map(|value| value.to_bits()).collect() };
+    for device in devices() {
+        // A number that is none, and a scale beyond f16.
+        for bad in [f32::NAN, f32::NEG_INFINITY, 1e6] {
+            let weight = [0.5, bad, -0.5, 0.1];
+            let tensor =
+                || Tensor::<2>::from_data(TensorData::new(weight.to_vec(), [2, 2]), &device);
+            let mut settings = TernarySettings::new(Quantizer::bitnet());
+            settings.blend = 0.0;
+            let found = values(ternary_quantize(tensor(), settings.clone()));
+            assert_eq!(bits(&found), bits(&weight), "{device:?}");
+            settings.blend = 0.5;
+            let found = values(ternary_quantize(tensor(), settings));
+            assert!(found.iter().all(|value| value.is_nan()), "{found:?}");
+        }
+    }
+}
+
+#[test]
 fn the_gradient_is_that_of_the_dense_product_with_the_ternary_weight() {
     let plain = Device::flex();
     let device = plain.clone().autodiff();
