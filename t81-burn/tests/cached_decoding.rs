@@ -175,6 +175,29 @@ fn a_cache_refuses_what_does_not_fit_and_stays_as_it_was() {
 }
 
 #[test]
+fn a_cache_of_another_shape_is_refused_and_stays_as_it_was() {
+    let device = Device::default();
+    let config = LlamaConfig::new(VOCABULARY, 32, 48, 2, 4).with_num_key_value_heads(Some(2));
+    let gpt2 = |heads| DecoderConfig::Gpt2(Gpt2Config::new(VOCABULARY, 32, 2, heads));
+    let first = DecoderConfig::Llama(config.clone()).init(&device);
+    for other in [
+        DecoderConfig::Llama(config.clone().with_num_key_value_heads(Some(1))),
+        DecoderConfig::Llama(config.with_head_dim(Some(16))),
+        gpt2(4),
+        gpt2(2),
+    ] {
+        let one = tokens(1, &device).narrow(1, 0, 1);
+        let mut cache = DecoderCache::new(LENGTH);
+        first.forward_cached(one.clone(), &mut cache).unwrap();
+        let other = other.init(&device);
+        let error = other.forward_cached(one.clone(), &mut cache).unwrap_err();
+        assert!(error.to_string().contains("start a new cache"), "{error}");
+        assert_eq!(cache.len(), 1);
+        first.forward_cached(one, &mut cache).unwrap();
+    }
+}
+
+#[test]
 fn rotary_positions_beyond_the_table_are_computed() {
     let device = Device::default();
     let config = LlamaConfig::new(VOCABULARY, 32, 48, 1, 4).with_max_position_embeddings(9000);

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use t81_burn::Ternary;
 use t81_burn::inference::{FloatRows, InferenceWeight, LlamaCache, LlamaInference};
 use t81_burn::models::llama::{Llama, LlamaConfig, RopeScaling};
-use t81_burn::models::{CacheError, DecoderCache, LoadWeightsError};
+use t81_burn::models::{CacheError, CacheShape, DecoderCache, LoadWeightsError};
 use t81_core::{ActivationPrecision, Granularity, Quantizer};
 
 const VOCABULARY: usize = 61;
@@ -66,20 +66,37 @@ fn configurations() -> Vec<(&'static str, LlamaConfig)> {
         .collect()
 }
 
+/// Numbers of mean 0 and deviation 1, the same for a name in every run: all tests of a program share Burn's generator.
+fn draws(name: &str) -> impl FnMut() -> f32 + use<> {
+    let mut state = name.bytes().fold(12, |state: u64, byte| {
+        state.wrapping_mul(31).wrapping_add(u64::from(byte))
+    });
+    // Knuth's 64-bit linear congruential generator.
+    let mut uniform = move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+    };
+    move || 3.0f32.sqrt() * (0..4).map(|_| uniform()).sum::<f32>()
+}
+
 /// A model whose weights, biases and gains differ enough for all of them to matter.
 fn model(config: &LlamaConfig, device: &Device) -> Llama {
     let fresh = config.init(device);
     let mut weights = HashMap::new();
     fresh
         .visit_weights(|weight| {
-            let (name, shape) = (weight.spec.name.clone(), weight.spec.shape.clone());
-            let values = weight.into_hugging_face_order().into_iter();
+            let (name, shape) = (weight.spec.name, weight.spec.shape);
+            let mut draw = draws(&name);
+            let count = shape.iter().product();
             let values: Vec<f32> = match shape.len() {
-                1 => values
-                    .enumerate()
-                    .map(|(index, value)| value + (index as f32).sin() * 0.2)
-                    .collect(),
-                _ => values.map(|value| value * 8.0).collect(),
+                1 => {
+                    let start = if name.ends_with(".bias") { 0.0 } else { 1.0 };
+                    let wave = |index: usize| start + (index as f32).sin() * 0.2;
+                    (0..count).map(wave).collect()
+                }
+                _ => (0..count).map(|_| draw() * 0.16).collect(),
             };
             // A bf16, so that int8 activations round no float weight.
             let short = |value: f32| f32::from_bits(value.to_bits() & 0xffff_0000);
@@ -130,7 +147,6 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
 #[test]
 fn logits_are_those_of_the_decoder() {
     let device = Device::flex();
-    device.seed(11);
     for (name, config) in configurations() {
         let float = model(&config, &device);
         let ternary = packed(float.clone(), FLOAT32);
@@ -149,7 +165,6 @@ fn logits_are_those_of_the_decoder() {
 #[test]
 fn int8_activations_give_the_logits_of_the_packed_decoder() {
     let device = Device::flex();
-    device.seed(12);
     for (name, config) in configurations() {
         let model = packed(model(&config, &device), INT8);
         let inference = LlamaInference::from_model(&config, &model);
@@ -174,7 +189,6 @@ fn int8_activations_give_the_logits_of_the_packed_decoder() {
 #[test]
 fn a_cache_changes_nothing() {
     let device = Device::flex();
-    device.seed(13);
     for (name, config) in configurations() {
         let model = packed(model(&config, &device), FLOAT32);
         let inference = LlamaInference::from_model(&config, &model);
@@ -223,7 +237,6 @@ fn threads_change_no_bit() {
 #[test]
 fn likelihoods_are_those_of_the_logits() {
     let device = Device::flex();
-    device.seed(15);
     let (_, config) = configurations().swap_remove(1);
     let inference = LlamaInference::from_model(&config, &model(&config, &device));
     let (tokens, logits) = (ids(), inference.forward(&ids()));
@@ -265,11 +278,40 @@ fn a_cache_refuses_what_does_not_fit_and_stays_as_it_was() {
     let other = LlamaConfig::new(VOCABULARY, 32, 48, 3, 4);
     let other = LlamaInference::from_model(&other, &other.init(&device));
     let error = other.forward_cached(&[1], &mut cache).unwrap_err();
-    let layers = CacheError::Layers {
-        expected: 2,
-        found: 3,
+    let layers = |layers| CacheShape {
+        layers,
+        key_value_heads: 4,
+        head_dim: 8,
     };
-    assert_eq!((error, cache.len()), (layers, 1));
+    let shape = CacheError::Shape {
+        expected: layers(2),
+        found: layers(3),
+    };
+    assert_eq!((error, cache.len()), (shape, 1));
+}
+
+#[test]
+fn a_cache_of_another_shape_is_refused_and_stays_as_it_was() {
+    let device = Device::flex();
+    let config = LlamaConfig::new(VOCABULARY, 32, 48, 2, 4).with_num_key_value_heads(Some(2));
+    let first = LlamaInference::from_model(&config, &config.init(&device));
+    let fresh = |cache: &mut LlamaCache| first.forward_cached(&[1, 2], cache).unwrap().to_vec();
+    for other in [
+        config.clone().with_num_key_value_heads(Some(1)),
+        config.clone().with_num_key_value_heads(Some(4)),
+        config.clone().with_head_dim(Some(16)),
+    ] {
+        let other = LlamaInference::from_model(&other, &other.init(&device));
+        let mut cache = LlamaCache::new(LENGTH);
+        fresh(&mut cache);
+        let error = other.forward_cached(&[3], &mut cache).unwrap_err();
+        assert!(error.to_string().contains("start a new cache"), "{error}");
+        assert_eq!(cache.len(), 2);
+        let continued = first.forward_cached(&[3], &mut cache).unwrap().to_vec();
+        let mut cache = LlamaCache::new(LENGTH);
+        fresh(&mut cache);
+        assert_eq!(first.forward_cached(&[3], &mut cache).unwrap(), continued);
+    }
 }
 
 #[test]

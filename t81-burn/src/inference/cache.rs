@@ -3,16 +3,17 @@
 use t81_core::dense::{AttentionScratch, KeyValues};
 
 use super::rotation::Rotation;
-use crate::models::CacheError;
+use crate::models::{CacheError, CacheShape};
 
 /// Keys and values of the tokens of one sequence that a [`LlamaInference`](super::LlamaInference) has seen, and its buffers.
 ///
-/// Belongs to the model that it was first used with.
+/// Belongs to the model that it was first used with; a model of another shape refuses it.
 #[derive(Clone, Debug)]
 pub struct LlamaCache {
     /// `[layers][key_value_heads]`
     pub(super) heads: Vec<Vec<KeyValues>>,
     pub(super) buffers: Buffers,
+    shape: CacheShape,
     length: usize,
     context_length: usize,
 }
@@ -40,6 +41,7 @@ impl LlamaCache {
         Self {
             heads: Vec::new(),
             buffers: Buffers::default(),
+            shape: CacheShape::default(),
             length: 0,
             context_length,
         }
@@ -66,14 +68,8 @@ impl LlamaCache {
         self.length = 0;
     }
 
-    /// Makes room for `added` tokens in a model of `layers` layers of `heads` key and value heads `width` wide.
-    pub(super) fn begin(
-        &mut self,
-        added: usize,
-        layers: usize,
-        heads: usize,
-        width: usize,
-    ) -> Result<(), CacheError> {
+    /// Makes room for `added` tokens in a model of `shape`.
+    pub(super) fn begin(&mut self, added: usize, shape: CacheShape) -> Result<(), CacheError> {
         if added == 0 {
             return Err(CacheError::Empty);
         }
@@ -85,12 +81,14 @@ impl LlamaCache {
             });
         }
         if self.is_empty() {
-            self.heads = vec![vec![KeyValues::new(width); heads]; layers];
+            self.shape = shape;
+            let layer = vec![KeyValues::new(shape.head_dim); shape.key_value_heads];
+            self.heads = vec![layer; shape.layers];
         }
-        if self.heads.len() != layers {
-            return Err(CacheError::Layers {
-                expected: self.heads.len(),
-                found: layers,
+        if self.shape != shape {
+            return Err(CacheError::Shape {
+                expected: self.shape,
+                found: shape,
             });
         }
         Ok(())

@@ -8,7 +8,7 @@ use t81_core::dense::{AttentionScratch, KeyValues, log_sum_exp};
 use super::cache::{Buffers, LlamaCache, sized};
 use super::layer::{FeedForwardRows, Layer, normalize};
 use super::model::LlamaInference;
-use crate::models::CacheError;
+use crate::models::{CacheError, CacheShape};
 
 /// Tokens that go through the layers together at most.
 const CHUNK: usize = 256;
@@ -142,12 +142,12 @@ impl LlamaInference {
 
     fn begin(&self, tokens: &[u32], cache: &mut LlamaCache) -> Result<(), CacheError> {
         let sizes = &self.sizes;
-        cache.begin(
-            tokens.len(),
-            self.layers.len(),
-            sizes.key_value_heads,
-            sizes.width,
-        )?;
+        let shape = CacheShape {
+            layers: self.layers.len(),
+            key_value_heads: sizes.key_value_heads,
+            head_dim: sizes.width,
+        };
+        cache.begin(tokens.len(), shape)?;
         let unknown = tokens
             .iter()
             .find(|token| **token as usize >= self.vocab_size());

@@ -1,5 +1,7 @@
 //! What a decoder remembers of the tokens it has seen, so that the next ones need no second pass over them.
 
+use std::fmt;
+
 use burn::tensor::{Tensor, s};
 use thiserror::Error;
 
@@ -31,6 +33,7 @@ const SHORTEST_GROWTH: usize = 64;
 #[derive(Clone, Debug)]
 pub struct DecoderCache {
     layers: Vec<LayerCache>,
+    shape: CacheShape,
     batch: usize,
     length: usize,
     context_length: usize,
@@ -62,16 +65,39 @@ pub enum CacheError {
         /// Sequences of the tokens.
         found: usize,
     },
-    /// The cache was filled by another model.
-    #[error(
-        "the cache belongs to a model of {expected} layers, this one has {found}; start a new cache"
-    )]
-    Layers {
-        /// Layers in the cache.
-        expected: usize,
-        /// Layers of the model.
-        found: usize,
+    /// The cache was filled by a model of another shape.
+    #[error("the cache belongs to a model of {expected}, this one has {found}; start a new cache")]
+    Shape {
+        /// What the cache holds.
+        expected: CacheShape,
+        /// What the model needs.
+        found: CacheShape,
     },
+}
+
+/// What a model keeps of each token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheShape {
+    /// Number of layers.
+    pub layers: usize,
+    /// Number of key and value heads of each layer.
+    pub key_value_heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+}
+
+impl fmt::Display for CacheShape {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            layers,
+            key_value_heads,
+            head_dim,
+        } = self;
+        write!(
+            formatter,
+            "{layers} layers of {key_value_heads} key and value heads {head_dim} wide"
+        )
+    }
 }
 
 impl DecoderCache {
@@ -79,6 +105,7 @@ impl DecoderCache {
     pub fn new(context_length: usize) -> Self {
         Self {
             layers: Vec::new(),
+            shape: CacheShape::default(),
             batch: 0,
             length: 0,
             context_length,
@@ -105,11 +132,11 @@ impl DecoderCache {
         *self = Self::new(self.context_length);
     }
 
-    /// Makes room for tokens `[batch, added]` in a model of `layers` layers that takes at most `positions` tokens.
+    /// Makes room for tokens `[batch, added]` in a model of `shape` that takes at most `positions` tokens.
     pub(super) fn begin(
         &mut self,
         [batch, added]: [usize; 2],
-        layers: usize,
+        shape: CacheShape,
         positions: Option<usize>,
     ) -> Result<(), CacheError> {
         let context_length = positions.map_or(self.context_length, |positions| {
@@ -127,7 +154,8 @@ impl DecoderCache {
         }
         if self.is_empty() {
             self.batch = batch;
-            self.layers = vec![LayerCache::default(); layers];
+            self.shape = shape;
+            self.layers = vec![LayerCache::default(); shape.layers];
         }
         if self.batch != batch {
             return Err(CacheError::Batch {
@@ -135,10 +163,10 @@ impl DecoderCache {
                 found: batch,
             });
         }
-        if self.layers.len() != layers {
-            return Err(CacheError::Layers {
-                expected: self.layers.len(),
-                found: layers,
+        if self.shape != shape {
+            return Err(CacheError::Shape {
+                expected: self.shape,
+                found: shape,
             });
         }
         Ok(())

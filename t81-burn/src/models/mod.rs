@@ -20,7 +20,7 @@ mod weights;
 pub mod gpt2;
 pub mod llama;
 
-pub use cache::{CacheError, DecoderCache};
+pub use cache::{CacheError, CacheShape, DecoderCache};
 pub use config_error::DecoderConfigError;
 pub use decoder::{Decoder, DecoderConfig};
 pub use loss::{TokenLoss, cross_entropy};

@@ -1,6 +1,6 @@
 use super::layer::Gpt2Layer;
 use crate::models::attention::CausalAttention;
-use crate::models::cache::{CacheError, DecoderCache};
+use crate::models::cache::{CacheError, CacheShape, DecoderCache};
 use crate::models::loss::{Head, TokenLoss};
 use crate::models::stages::Stages;
 use crate::models::traversal::{Naming, load_weights, visit_weights, weight_specs};
@@ -66,7 +66,7 @@ impl Gpt2 {
     ) -> Result<Tensor<2>, CacheError> {
         let [batch, length] = tokens.dims();
         let limit = Some(self.context_length());
-        cache.begin([batch, length], self.h.len(), limit)?;
+        cache.begin([batch, length], self.cache_shape(), limit)?;
         let offset = cache.len();
         let positions = self.wpe.weight.val().narrow(0, offset, length);
         let mut states = embed_tokens(&self.wte, tokens) + positions.unsqueeze::<3>();
@@ -133,6 +133,16 @@ impl Gpt2 {
     /// Names and shapes of all weights, in the order of [`visit_weights`](Self::visit_weights).
     pub fn weight_specs(&self) -> Vec<WeightSpec> {
         weight_specs(self, NAMING)
+    }
+
+    fn cache_shape(&self) -> CacheShape {
+        let [_, width] = self.wpe.weight.lazy_shape().dims();
+        let heads = self.h.first().map_or(0, |layer| layer.attn.heads);
+        CacheShape {
+            layers: self.h.len(),
+            key_value_heads: heads,
+            head_dim: width.checked_div(heads).unwrap_or(0),
+        }
     }
 
     pub(in crate::models) fn head(&self) -> Head {

@@ -1,7 +1,7 @@
 use super::attention::AttentionContext;
 use super::layer::LlamaLayer;
 use super::rotary::RotaryTables;
-use crate::models::cache::{CacheError, DecoderCache};
+use crate::models::cache::{CacheError, CacheShape, DecoderCache};
 use crate::models::loss::{Head, TokenLoss};
 use crate::models::precision::normalize;
 use crate::models::stages::Stages;
@@ -64,7 +64,7 @@ impl Llama {
         cache: &mut DecoderCache,
     ) -> Result<Tensor<2>, CacheError> {
         let [batch, length] = tokens.dims();
-        cache.begin([batch, length], self.layers.len(), None)?;
+        cache.begin([batch, length], self.cache_shape(), None)?;
         let mut states = self.embed(tokens);
         let dtype = self.compute_dtype.unwrap_or(states.dtype());
         let window = self.sliding_window;
@@ -132,6 +132,17 @@ impl Llama {
     /// Names and shapes of all weights, in the order of [`visit_weights`](Self::visit_weights).
     pub fn weight_specs(&self) -> Vec<WeightSpec> {
         weight_specs(self, NAMING)
+    }
+
+    fn cache_shape(&self) -> CacheShape {
+        let attention = self.layers.first().map(|layer| &layer.self_attn);
+        let key_value_heads = attention.map_or(0, |attention| attention.key_value_heads);
+        let width = attention.map_or(0, |attention| attention.k_proj.weight.lazy_shape()[1]);
+        CacheShape {
+            layers: self.layers.len(),
+            key_value_heads,
+            head_dim: width.checked_div(key_value_heads).unwrap_or(0),
+        }
     }
 
     pub(in crate::models) fn head(&self) -> Head {
