@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use t81_burn::Ternary;
 use t81_burn::inference::{FloatRows, InferenceWeight, LlamaCache, LlamaInference};
-use t81_burn::models::llama::{Llama, LlamaConfig, RopeScaling};
+use t81_burn::models::llama::{AttentionBiases, Llama, LlamaConfig, RopeScaling};
 use t81_burn::models::{CacheError, CacheShape, DecoderCache, LoadWeightsError};
 use t81_core::{ActivationPrecision, Granularity, Quantizer};
 
@@ -41,7 +41,7 @@ fn configurations() -> Vec<(&'static str, LlamaConfig)> {
             "linear scaling, all biases",
             llama
                 .with_rope_scaling(Some(RopeScaling::Linear { factor: 4.0 }))
-                .with_attention_bias(true)
+                .with_attention_bias(AttentionBiases::ALL)
                 .with_mlp_bias(true),
         ),
         (
@@ -59,6 +59,21 @@ fn configurations() -> Vec<(&'static str, LlamaConfig)> {
                 .with_max_window_layers(1),
         ),
         ("qwen3", family(LlamaConfig::qwen3).with_head_dim(Some(18))),
+        (
+            "biases of queries and output",
+            family(LlamaConfig::new).with_attention_bias(AttentionBiases {
+                query: true,
+                output: true,
+                ..AttentionBiases::NONE
+            }),
+        ),
+        (
+            "a bias of values",
+            family(LlamaConfig::new).with_attention_bias(AttentionBiases {
+                value: true,
+                ..AttentionBiases::NONE
+            }),
+        ),
     ];
     configurations
         .into_iter()

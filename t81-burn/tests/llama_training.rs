@@ -4,7 +4,9 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData, Tolerance};
-use t81_burn::models::llama::{Llama, LlamaConfig, LlamaConfigError, RopeScaling, cross_entropy};
+use t81_burn::models::llama::{
+    AttentionBiases, Llama, LlamaConfig, LlamaConfigError, RopeScaling, cross_entropy,
+};
 
 fn config() -> LlamaConfig {
     LlamaConfig::new(61, 32, 48, 2, 4)
@@ -298,7 +300,7 @@ fn a_fresh_model_predicts_uniformly_and_learns() {
 fn fresh_weights_have_the_documented_deviation() {
     let device = Device::default();
     let model = LlamaConfig::new(500, 128, 256, 8, 4)
-        .with_attention_bias(true)
+        .with_attention_bias(AttentionBiases::ALL)
         .init(&device);
     let deviation = |weight: Tensor<2>| weight.powi_scalar(2).mean().sqrt().into_scalar::<f32>();
     let close = |found: f32, expected: f32| {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use t81_burn::models::DecoderConfig;
 use t81_burn::models::gpt2::Gpt2Config;
-use t81_burn::models::llama::{LlamaConfig, RopeScaling};
+use t81_burn::models::llama::{AttentionBiases, LlamaConfig, RopeScaling};
 use t81_hub::{Architecture, AttentionBias, ModelConfig, Rope, SlidingWindow};
 
 use crate::error::QatError;
@@ -63,9 +63,8 @@ fn llama(model: &ModelConfig) -> Result<LlamaConfig, String> {
     .with_rope_scaling(rope_scaling(rope)?)
     .with_rms_norm_eps(model.norm_eps)
     .with_tie_word_embeddings(model.tie_word_embeddings)
-    .with_attention_bias(model.attention_bias == AttentionBias::ALL)
+    .with_attention_bias(attention_biases(model))
     .with_mlp_bias(model.mlp_bias)
-    .with_qkv_bias(qkv_bias(model)?)
     .with_qk_norm(model.architecture == Architecture::Qwen3);
     match &model.sliding_window {
         None => Ok(config),
@@ -75,18 +74,21 @@ fn llama(model: &ModelConfig) -> Result<LlamaConfig, String> {
     }
 }
 
-/// Whether queries, keys and values have biases.
-fn qkv_bias(model: &ModelConfig) -> Result<bool, String> {
-    match (model.architecture, model.attention_bias) {
-        (Architecture::Qwen2, _) => Ok(true),
-        (_, AttentionBias::NONE) => Ok(false),
-        (
-            _,
-            AttentionBias {
-                query, key, value, ..
-            },
-        ) if query && key && value => Ok(true),
-        (_, some) => Err(format!("biases of a part of the attention ({some:?})")),
+fn attention_biases(model: &ModelConfig) -> AttentionBiases {
+    if model.architecture == Architecture::Qwen2 {
+        return AttentionBiases::QUERY_KEY_VALUE;
+    }
+    let AttentionBias {
+        query,
+        key,
+        value,
+        output,
+    } = model.attention_bias;
+    AttentionBiases {
+        query,
+        key,
+        value,
+        output,
     }
 }
 
@@ -179,14 +181,30 @@ mod tests {
         let mut json = rotary("llama");
         json["attention_bias"] = json!(true);
         let mut model = ModelConfig::from_json(json).unwrap();
-        let biases = |model: &ModelConfig| {
-            llama(model).map(|config| (config.attention_bias, config.qkv_bias))
-        };
-        assert_eq!(biases(&model), Ok((true, true)));
+        let biases = |model: &ModelConfig| llama(model).unwrap().attention_bias;
+        assert_eq!(biases(&model), AttentionBiases::ALL);
         model.attention_bias.output = false;
-        assert_eq!(biases(&model), Ok((false, true)));
+        assert_eq!(biases(&model), AttentionBiases::QUERY_KEY_VALUE);
+        model.attention_bias = AttentionBias {
+            value: true,
+            ..AttentionBias::NONE
+        };
+        let value = AttentionBiases {
+            value: true,
+            ..AttentionBiases::NONE
+        };
+        assert_eq!(biases(&model), value);
+        let decoder = DecoderConfig::Llama(llama(&model).unwrap()).init(&Device::flex());
+        let names: Vec<String> = decoder
+            .weight_specs()
+            .into_iter()
+            .filter(|spec| spec.name.ends_with(".bias"))
+            .map(|spec| spec.name)
+            .collect();
+        assert_eq!(names.len(), 3);
+        assert!(names.iter().all(|name| name.ends_with("v_proj.bias")));
         model.attention_bias = AttentionBias::NONE;
-        assert_eq!(biases(&model), Ok((false, false)));
+        assert_eq!(biases(&model), AttentionBiases::NONE);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
-use t81_burn::models::llama::LlamaConfig;
+use t81_burn::models::llama::{AttentionBiases, LlamaConfig};
 use t81_burn::models::{Decoder, DecoderConfig};
 use t81_datasets::{load_tokenizer, save_tokenizer, story_tokenizer};
 use t81_hub::{COMPANION_FILES, Checkpoint, ModelConfig, ResolveOptions, TOKENIZER_FILES};
@@ -233,7 +233,7 @@ fn config_json(config: &LlamaConfig) -> Value {
         "rope_scaling": null,
         "rms_norm_eps": config.rms_norm_eps,
         "hidden_act": "silu",
-        "attention_bias": config.attention_bias,
+        "attention_bias": config.attention_bias == AttentionBiases::ALL,
         "mlp_bias": config.mlp_bias,
         "tie_word_embeddings": config.tie_word_embeddings,
         "bos_token_id": 0,

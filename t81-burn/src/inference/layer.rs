@@ -96,6 +96,7 @@ impl Layer {
         let layer = format!("model.layers.{index}.");
         let (attention, mlp) = (format!("{layer}self_attn."), format!("{layer}mlp."));
         let (hidden, inner, precision) = (sizes.hidden, sizes.inner, sizes.precision);
+        let biases = config.attention_bias;
         let norm = |source: &mut Source<F>, name: &str| {
             source.vector(&format!("{layer}{name}.weight"), hidden)
         };
@@ -111,11 +112,10 @@ impl Layer {
                 &attention,
                 hidden,
                 &[
-                    ("q_proj", sizes.queries()),
-                    ("k_proj", sizes.keys()),
-                    ("v_proj", sizes.keys()),
+                    ("q_proj", sizes.queries(), biases.query),
+                    ("k_proj", sizes.keys(), biases.key),
+                    ("v_proj", sizes.keys(), biases.value),
                 ],
-                config.attention_bias || config.qkv_bias,
                 precision,
             )?,
             query_norm: head_norm(source, "q_norm")?,
@@ -124,8 +124,7 @@ impl Layer {
                 source,
                 &attention,
                 sizes.queries(),
-                &[("o_proj", hidden)],
-                config.attention_bias,
+                &[("o_proj", hidden, biases.output)],
                 precision,
             )?,
             feed_forward_norm: norm(source, "post_attention_layernorm")?,
@@ -133,16 +132,17 @@ impl Layer {
                 source,
                 &mlp,
                 hidden,
-                &[("gate_proj", inner), ("up_proj", inner)],
-                config.mlp_bias,
+                &[
+                    ("gate_proj", inner, config.mlp_bias),
+                    ("up_proj", inner, config.mlp_bias),
+                ],
                 precision,
             )?,
             down: Projection::load(
                 source,
                 &mlp,
                 inner,
-                &[("down_proj", hidden)],
-                config.mlp_bias,
+                &[("down_proj", hidden, config.mlp_bias)],
                 precision,
             )?,
             window: config

@@ -23,8 +23,8 @@ enum Part {
     Floats(DenseMatrix),
 }
 
-/// Name and outputs of a linear layer.
-pub(super) type Layer<'a> = (&'a str, usize);
+/// Name and outputs of a linear layer, and whether it has a bias.
+pub(super) type Layer<'a> = (&'a str, usize, bool);
 
 impl Projection {
     /// Loads `layers` of `inputs` input features, whose names `prefix` precedes.
@@ -33,7 +33,6 @@ impl Projection {
         prefix: &str,
         inputs: usize,
         layers: &[Layer<'_>],
-        has_bias: bool,
         precision: ActivationPrecision,
     ) -> Result<Self, LoadWeightsError>
     where
@@ -43,7 +42,7 @@ impl Projection {
         let mut parts = Vec::new();
         let mut pending: Vec<TernaryMatrix> = Vec::new();
         let mut bias = Vec::new();
-        for &(name, outputs) in layers {
+        for &(name, outputs, has_bias) in layers {
             match source.matrix(&format!("{prefix}{name}.weight"), [outputs, inputs])? {
                 InferenceWeight::Ternary(matrix) => {
                     let fits = |last: &TernaryMatrix| by_row(last) == by_row(&matrix);
@@ -59,8 +58,9 @@ impl Projection {
                     parts.push(Part::Floats(rows.matrix(precision)));
                 }
             }
-            if has_bias {
-                bias.extend(source.vector(&format!("{prefix}{name}.bias"), outputs)?);
+            match has_bias {
+                true => bias.extend(source.vector(&format!("{prefix}{name}.bias"), outputs)?),
+                false => bias.resize(bias.len() + outputs, 0.0),
             }
         }
         if !pending.is_empty() {
@@ -69,8 +69,11 @@ impl Projection {
         Ok(Self {
             parts,
             inputs,
-            outputs: layers.iter().map(|(_, outputs)| outputs).sum(),
-            bias: has_bias.then_some(bias),
+            outputs: bias.len(),
+            bias: layers
+                .iter()
+                .any(|(.., has_bias)| *has_bias)
+                .then_some(bias),
         })
     }
 
@@ -209,12 +212,24 @@ mod tests {
             (["group", "row", "row"], 2),
             (["row", "float", "row"], 3),
         ] {
-            for precision in [ActivationPrecision::Float32, ActivationPrecision::Int8] {
+            for (precision, biases) in [
+                (ActivationPrecision::Float32, [true; 3]),
+                (ActivationPrecision::Float32, [false, true, false]),
+                (ActivationPrecision::Int8, [true, false, false]),
+                (ActivationPrecision::Int8, [false; 3]),
+            ] {
                 let outputs = [33, 7, 20];
-                let layers: Vec<Layer<'_>> = kinds.into_iter().zip(outputs).collect();
-                let mut next = outputs.into_iter().flat_map(|outputs| [outputs; 2]);
+                let layers: Vec<Layer<'_>> = kinds
+                    .into_iter()
+                    .zip(outputs)
+                    .zip(biases)
+                    .map(|((kind, outputs), has_bias)| (kind, outputs, has_bias))
+                    .collect();
+                let mut next = layers
+                    .iter()
+                    .flat_map(|&(_, outputs, has_bias)| vec![outputs; 1 + usize::from(has_bias)]);
                 let mut source = Source(|name: &str| {
-                    let outputs = next.next().expect("a weight and a bias of each");
+                    let outputs = next.next().expect("each weight and each bias once");
                     let kind = name.split('.').nth(1).unwrap();
                     Ok::<_, String>(match name.ends_with("bias") {
                         true => InferenceWeight::Floats(FloatRows::from_values(
@@ -225,14 +240,15 @@ mod tests {
                     })
                 });
                 let projection =
-                    Projection::load(&mut source, "x.", INPUTS, &layers, true, precision).unwrap();
+                    Projection::load(&mut source, "x.", INPUTS, &layers, precision).unwrap();
                 assert_eq!(projection.parts.len(), expected_parts);
                 for rows in [1, 5] {
                     let input = values(rows * INPUTS, 3);
                     let mut output = vec![0.0; rows * 60];
                     projection.apply(&input, &mut output, precision);
                     let mut first = 0;
-                    for (kind, outputs) in &layers {
+                    for (kind, outputs, has_bias) in &layers {
+                        let bias = if *has_bias { 0.5 } else { 0.0 };
                         let mut alone = vec![0.0; rows * outputs];
                         let part = match weight(kind, *outputs) {
                             InferenceWeight::Ternary(matrix) => stacked(vec![matrix]),
@@ -241,7 +257,7 @@ mod tests {
                         part.multiply(&input, &mut alone, precision);
                         for (row, alone) in alone.chunks_exact(*outputs).enumerate() {
                             let found = &output[row * 60 + first..][..*outputs];
-                            let expected: Vec<f32> = alone.iter().map(|one| one + 0.5).collect();
+                            let expected: Vec<f32> = alone.iter().map(|one| one + bias).collect();
                             assert_eq!(found, expected, "{kinds:?} {precision:?}");
                         }
                         first += outputs;

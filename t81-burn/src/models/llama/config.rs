@@ -30,6 +30,41 @@ pub enum RopeScaling {
     },
 }
 
+/// Which projections of the attention have a bias.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub struct AttentionBiases {
+    /// The query projection.
+    pub query: bool,
+    /// The key projection.
+    pub key: bool,
+    /// The value projection.
+    pub value: bool,
+    /// The output projection.
+    pub output: bool,
+}
+
+impl AttentionBiases {
+    /// No projection, as in LLaMA.
+    pub const NONE: Self = Self {
+        query: false,
+        key: false,
+        value: false,
+        output: false,
+    };
+    /// Every projection: `attention_bias` of Hugging Face's Llama.
+    pub const ALL: Self = Self {
+        output: true,
+        ..Self::QUERY_KEY_VALUE
+    };
+    /// Every projection but the output's, as in Qwen2.
+    pub const QUERY_KEY_VALUE: Self = Self {
+        query: true,
+        key: true,
+        value: true,
+        output: false,
+    };
+}
+
 /// Sizes of a LLaMA-family decoder, under the names of Hugging Face's `config.json`.
 ///
 /// ```
@@ -73,15 +108,12 @@ pub struct LlamaConfig {
     /// Whether the output head is the embedding matrix.
     #[config(default = false)]
     pub tie_word_embeddings: bool,
-    /// Whether the query, key, value and output projections have a bias.
-    #[config(default = false)]
-    pub attention_bias: bool,
+    /// Which projections of the attention have a bias.
+    #[config(default = "AttentionBiases::NONE")]
+    pub attention_bias: AttentionBiases,
     /// Whether the gate, up and down projections have a bias.
     #[config(default = false)]
     pub mlp_bias: bool,
-    /// Whether the query, key and value projections have a bias even if `attention_bias` gives the output projection none.
-    #[config(default = false)]
-    pub qkv_bias: bool,
     /// Whether each query and key head is normalised before its rotation.
     #[config(default = false)]
     pub qk_norm: bool,
@@ -185,17 +217,17 @@ impl LlamaConfig {
     fn attention(&self, layer: usize, device: &Device) -> LlamaAttention {
         let (hidden, width) = (self.hidden_size, self.head_width());
         let (heads, key_value_heads) = (self.num_attention_heads, self.key_value_heads());
-        let bias = self.attention_bias || self.qkv_bias;
-        let input = |heads| linear(hidden, heads * width, bias, DEVIATION, device);
+        let biases = self.attention_bias;
+        let input = |heads, bias| linear(hidden, heads * width, bias, DEVIATION, device);
         let head_norm = || self.qk_norm.then(|| self.norm(width, device));
         LlamaAttention {
-            q_proj: input(heads),
-            k_proj: input(key_value_heads),
-            v_proj: input(key_value_heads),
+            q_proj: input(heads, biases.query),
+            k_proj: input(key_value_heads, biases.key),
+            v_proj: input(key_value_heads, biases.value),
             o_proj: linear(
                 heads * width,
                 hidden,
-                self.attention_bias,
+                biases.output,
                 residual_deviation(self.num_hidden_layers),
                 device,
             ),

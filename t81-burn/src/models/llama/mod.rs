@@ -19,7 +19,7 @@ pub use super::config_error::DecoderConfigError as LlamaConfigError;
 pub use super::loss::{TokenLoss, cross_entropy};
 pub use super::weights::{LoadWeightsError, Weight, WeightLayout, WeightSpec};
 pub use attention::LlamaAttention;
-pub use config::{LlamaConfig, RopeScaling};
+pub use config::{AttentionBiases, LlamaConfig, RopeScaling};
 pub use layer::{LlamaLayer, LlamaMlp};
 pub use model::{Llama, hugging_face_name};
 pub use rotary::RotaryTables;

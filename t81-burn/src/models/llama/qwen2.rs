@@ -1,4 +1,4 @@
-use super::config::LlamaConfig;
+use super::config::{AttentionBiases, LlamaConfig};
 
 impl LlamaConfig {
     /// Qwen2 and Qwen2.5 ([Yang et al. 2024](https://arxiv.org/abs/2407.10671)): LLaMA with biases on the query, key and value
@@ -27,6 +27,6 @@ impl LlamaConfig {
         )
         .with_max_position_embeddings(32_768)
         .with_rms_norm_eps(1e-6)
-        .with_qkv_bias(true)
+        .with_attention_bias(AttentionBiases::QUERY_KEY_VALUE)
     }
 }
