@@ -18,6 +18,9 @@ use crate::parse::{GgufHeader, TensorInfo};
 const RECOGNIZED_BYTES: usize = 4096;
 
 /// An open GGUF file, whose header is checked and whose tensor data is read when asked for.
+///
+/// The file is mapped into memory. No other process may write into it or shorten it meanwhile: the former changes what is
+/// read, the latter ends this process (SIGBUS). Replacing it by renaming is safe.
 #[derive(Debug)]
 pub struct GgufFile {
     path: PathBuf,
@@ -131,8 +134,10 @@ impl GgufFile {
 
 #[allow(unsafe_code)]
 fn map_file(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the map is private and read-only, and only byte slices are handed out, so no value can be invalid. What
-    // remains is another process changing or truncating the file meanwhile, the documented limit of mapping files.
+    // SAFETY: the map is read-only, and only byte slices are handed out, so no value can be invalid. It is shared with every
+    // other process that has the file open, so nothing here can rule out the two things that the contract of `map` forbids: a
+    // process that writes into the file changes bytes under a borrowed slice, and one that shortens it makes the next read
+    // beyond its end a bus error (SIGBUS), which ends this process. The documentation of `GgufFile` asks for a file at rest.
     unsafe { Mmap::map(file) }
 }
 

@@ -261,9 +261,11 @@ impl Shard {
 /// Maps a file for reading.
 #[allow(unsafe_code)]
 fn map_file(file: &File, path: &Path) -> Result<Mmap, HubError> {
-    // SAFETY: the map is private and read-only, and its bytes are only ever decoded as integers and floats, for which
-    // every bit pattern is valid. What no process can rule out is that another one changes or truncates the file while
-    // it is mapped; model files are written once and replaced by renaming, which leaves an existing map intact.
+    // SAFETY: the map is read-only, and its bytes are only ever decoded as integers and floats, for which every bit pattern
+    // is valid. It is shared with every other process that has the file open, so nothing here can rule out the two things
+    // that the contract of `map` forbids: a process that writes into the file changes bytes under a borrowed slice, and one
+    // that shortens it makes the next read beyond its end a bus error (SIGBUS), which ends this process. Model files are
+    // written once and replaced by renaming, which leaves an existing map intact; the documentation of `Checkpoint` asks for that.
     unsafe { Mmap::map(file) }.map_err(HubError::io("map", path))
 }
 

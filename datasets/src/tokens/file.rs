@@ -57,9 +57,11 @@ impl MappedTokens {
     #[allow(unsafe_code)]
     pub(super) fn open(path: &Path, key: u128) -> Option<Self> {
         let file = File::open(path).ok()?;
-        // SAFETY: the map is private and read-only, and its bytes are only ever decoded as integers, for which every bit
-        // pattern is valid. Files of the cache are written under another name, appear by renaming and are never changed
-        // afterwards; removing one leaves an existing map intact.
+        // SAFETY: the map is read-only, and its bytes are only ever decoded as integers, for which every bit pattern is valid.
+        // It is shared with every other process that has the file open, so the contract of `map` rests on these files: they
+        // are written under another name, appear by renaming and are never changed afterwards, and removing one leaves an
+        // existing map intact. A process that writes into a file of the cache all the same changes tokens under a borrowed
+        // slice, and one that shortens it ends this process by a bus error (SIGBUS).
         let map = unsafe { Mmap::map(&file) }.ok()?;
         let (width, len) = check(&map, key)?;
         Some(Self { map, width, len })
