@@ -178,10 +178,10 @@ impl Session<'_> {
             source.name,
             100.0 * self.settings.distillation_weight
         );
-        Ok(Some(Teacher {
-            decoder: Arc::new(decoder.with_compute_dtype(self.dtype)),
-            share: self.settings.distillation_weight,
-        }))
+        Ok(Some(Teacher::new(
+            decoder.with_compute_dtype(self.dtype),
+            self.settings.distillation_weight,
+        )))
     }
 
     fn autodiff_devices(&self) -> Vec<Device> {

@@ -1,13 +1,13 @@
 //! The model as Burn's learner sees it: one step of training, one step of evaluation, one update.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::backend::ExecutionError;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{
     GradientsParams, ModuleOptimizer, lr_scheduler::module_lr_scheduler::ModuleLearningRate,
 };
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use t81_burn::models::Decoder;
 
@@ -40,12 +40,50 @@ impl ItemLazy for StepOutput {
     }
 }
 
-/// A float model whose predictions are taught.
+/// A float model whose predictions are taught, on each device that asked for it. Clones share the copies.
 #[derive(Clone, Debug)]
 pub(crate) struct Teacher {
-    pub(crate) decoder: Arc<Decoder>,
+    copies: Arc<Mutex<Vec<(Device, Arc<Decoder>)>>>,
     /// Share of the predictions in what is taught; the text has the rest.
-    pub(crate) share: f64,
+    share: f64,
+}
+
+impl Teacher {
+    /// A teacher on its first device, with its share.
+    pub(crate) fn new(decoder: Decoder, share: f64) -> Self {
+        let devices = decoder.devices();
+        let copies = devices
+            .first()
+            .map(|device| (device.clone().inner(), Arc::new(decoder)));
+        Self {
+            copies: Arc::new(Mutex::new(copies.into_iter().collect())),
+            share,
+        }
+    }
+
+    /// The copy on `device`, without autodiff; made from the first one at the first call.
+    fn on(&self, device: &Device) -> Arc<Decoder> {
+        let device = device.clone().inner();
+        // A worker that panicked elsewhere leaves the copies whole.
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        copy_at(&mut copies, device, |decoder, device| {
+            decoder.clone().to_device(device)
+        })
+    }
+}
+
+/// The copy that is at `place`, made from the first one and kept if there is none.
+fn copy_at<P: PartialEq, T>(
+    copies: &mut Vec<(P, Arc<T>)>,
+    place: P,
+    make: impl FnOnce(&T, &P) -> T,
+) -> Arc<T> {
+    if let Some((_, copy)) = copies.iter().find(|(other, _)| *other == place) {
+        return copy.clone();
+    }
+    let copy = Arc::new(make(&copies[0].1, &place));
+    copies.push((place, copy.clone()));
+    copy
 }
 
 /// A language model in training.
@@ -115,12 +153,11 @@ impl QatModel {
     ) -> (Tensor<1>, GradientsParams) {
         let device = self.devices().swap_remove(0);
         let (inputs, targets, mask) = batch.tensors(&device);
-        // The devices of several workers: at home on one of them, a copy on the others.
-        let taught = self.teacher.as_ref().map(|teacher| {
-            let decoder = teacher.decoder.as_ref().clone();
-            (decoder.to_device(&device.inner()), teacher.share)
-        });
-        let taught = taught.as_ref().map(|(decoder, share)| (decoder, *share));
+        let teacher = self.teacher.as_ref();
+        let teacher = teacher.map(|teacher| (teacher.on(&device), teacher.share));
+        let taught = teacher
+            .as_ref()
+            .map(|(decoder, share)| (decoder.as_ref(), *share));
         if self.gradient_checkpointing {
             let decoder = &self.decoder;
             let (loss, gradients) =
@@ -287,11 +324,30 @@ mod tests {
     use std::convert::Infallible;
 
     use burn::nn::LinearConfig;
-    use burn::tensor::{DType, Device};
+    use burn::tensor::DType;
     use t81_burn::models::{DecoderConfig, llama::LlamaConfig};
     use t81_datasets::TokenBlock;
 
     use crate::optimizer::optimizer;
+
+    #[test]
+    fn the_teacher_crosses_to_a_device_once() {
+        let mut copies = vec![('a', Arc::new(1))];
+        let mut crossings = Vec::new();
+        for place in ['a', 'b', 'b', 'a', 'c', 'b'] {
+            copy_at(&mut copies, place, |first, place| {
+                crossings.push(*place);
+                first + 1
+            });
+        }
+        assert_eq!(crossings, ['b', 'c']);
+
+        let config = DecoderConfig::Llama(LlamaConfig::new(7, 8, 8, 1, 2));
+        let device = Device::flex();
+        let teacher = Teacher::new(config.init(&device), 0.5);
+        let first = teacher.on(&device);
+        assert!(Arc::ptr_eq(&first, &teacher.clone().on(&device.autodiff())));
+    }
 
     #[test]
     fn a_gradient_out_of_range_counts_as_zero_and_another_is_scaled() {
