@@ -212,6 +212,77 @@ fn tensors_are_those_of_the_architecture_in_their_shapes() {
 }
 
 #[test]
+fn scales_beside_matrices_are_read_and_no_others() {
+    let directory = rewrite::directory();
+    let with = |name: &str, dimensions: &[u64]| {
+        problems_with(directory.path(), |mut contents| {
+            let plan = TensorPlan {
+                name: name.into(),
+                tensor_type: TensorType::F32,
+                dimensions: dimensions.to_vec(),
+            };
+            let one: Vec<u8> = 1.0f32.to_le_bytes().into();
+            let data = one.repeat(dimensions.iter().product::<u64>() as usize);
+            contents.tensors.push((plan, data));
+            contents
+        })
+    };
+    for matrix in [
+        "attn_q",
+        "attn_k",
+        "attn_v",
+        "attn_output",
+        "ffn_gate",
+        "ffn_up",
+        "ffn_down",
+    ] {
+        for kind in ["scale", "input_scale"] {
+            let name = format!("blk.1.{matrix}.{kind}");
+            assert_eq!(with(&name, &[1]), [], "{name}");
+        }
+    }
+    let name = "blk.0.attn_q.scale";
+    assert_one(&with(name, &[2]), Rule::Shape, name, "make it [1]");
+    for name in [
+        "blk.0.attn_qkv.scale",
+        "blk.0.attn_norm.scale",
+        "blk.2.attn_q.scale",
+        "output.scale",
+        "token_embd.scale",
+    ] {
+        assert_one(&with(name, &[1]), Rule::Tensors, name, "not consumed");
+    }
+}
+
+#[test]
+fn rotary_scaling_is_of_a_known_kind() {
+    let directory = rewrite::directory();
+    let with = |key: &str, value: MetadataValue| {
+        problems_with(directory.path(), |mut contents| {
+            contents.metadata.set(key, value);
+            contents
+        })
+    };
+    let key = "llama.rope.scaling.type";
+    for kind in ["none", "linear", "yarn"] {
+        assert_eq!(with(key, kind.into()), []);
+    }
+    assert_one(
+        &with(key, "dynamic".into()),
+        Rule::Metadata,
+        key,
+        "expected none, linear, yarn",
+    );
+    let key = "llama.rope.dimension_count";
+    assert_one(
+        &with(key, MetadataValue::U32(32)),
+        Rule::Metadata,
+        key,
+        "64 wide",
+    );
+}
+
+#[test]
 fn every_value_is_looked_at() {
     let directory = rewrite::directory();
     for (name, offset, bytes) in [

@@ -1,6 +1,7 @@
 //! The tensors that llama.cpp's architectures consume: `load_arch_tensors` of `models/*.cpp` as tables.
 
 use super::hyper_parameters::HyperParameters;
+use crate::tensor_type::TensorType;
 
 /// A dimension in terms of the hyper-parameters.
 #[derive(Clone, Copy)]
@@ -16,7 +17,7 @@ enum Size {
     Keys,
     /// All value heads together.
     Values,
-    /// Fused queries, keys and values.
+    /// Fused queries, as wide as the model, keys and values.
     Fused,
     /// One head.
     Head,
@@ -60,21 +61,30 @@ const VALUE: Row = ("attn_v.weight", &[Embedding, Values], Required);
 const QUERY_BIAS: Row = ("attn_q.bias", &[Queries], Optional);
 const KEY_BIAS: Row = ("attn_k.bias", &[Keys], Optional);
 const VALUE_BIAS: Row = ("attn_v.bias", &[Values], Optional);
-const FUSED: Row = ("attn_qkv.weight", &[Embedding, Fused], Required);
 const ATTENTION_OUT: Row = ("attn_output.weight", &[Queries, Embedding], Required);
+/// qwen2, phi3, gpt2 and bitnet take the queries to be as wide as the model, whatever `attention.key_length` says, and
+/// these and qwen3 the keys to be as wide as the values.
+const SQUARE_QUERY: Row = ("attn_q.weight", &[Embedding, Embedding], Required);
+const SQUARE_QUERY_BIAS: Row = ("attn_q.bias", &[Embedding], Optional);
+const SQUARE_OUT: Row = ("attn_output.weight", &[Embedding, Embedding], Required);
+const VALUE_WIDE_KEY: Row = ("attn_k.weight", &[Embedding, Values], Required);
+const VALUE_WIDE_KEY_BIAS: Row = ("attn_k.bias", &[Values], Optional);
 const GATE: Row = ("ffn_gate.weight", &[Embedding, Inner], Required);
 const UP: Row = ("ffn_up.weight", &[Embedding, Inner], Required);
 const DOWN: Row = ("ffn_down.weight", &[Inner, Embedding], Required);
 const QUERY_NORM: Row = ("attn_q_norm.weight", &[Head], Required);
 const KEY_NORM: Row = ("attn_k_norm.weight", &[Head], Required);
 
-/// What stands for `attn_q`, `attn_k` and `attn_v` where they are fused.
-const FUSED_ROWS: &[Row] = &[
-    FUSED,
-    ("attn_qkv.bias", &[Fused], Optional),
-    QUERY_BIAS,
-    KEY_BIAS,
-    VALUE_BIAS,
+/// Matrices beside which `X.scale` and `X.input_scale` are read, one number each (NVFP4 files have them).
+const SCALED: &[&str] = &[
+    "attn_q",
+    "attn_k",
+    "attn_v",
+    "attn_qkv",
+    "attn_output",
+    "ffn_gate",
+    "ffn_up",
+    "ffn_down",
 ];
 
 const TABLES: &[Table] = &[
@@ -117,13 +127,13 @@ const TABLES: &[Table] = &[
         ],
         layer: &[
             ATTENTION_NORM,
-            QUERY,
-            KEY,
+            SQUARE_QUERY,
+            VALUE_WIDE_KEY,
             VALUE,
-            QUERY_BIAS,
-            KEY_BIAS,
+            SQUARE_QUERY_BIAS,
+            VALUE_WIDE_KEY_BIAS,
             VALUE_BIAS,
-            ATTENTION_OUT,
+            SQUARE_OUT,
             INNER_NORM,
             GATE,
             UP,
@@ -141,10 +151,10 @@ const TABLES: &[Table] = &[
         layer: &[
             ATTENTION_NORM,
             QUERY,
-            KEY,
+            VALUE_WIDE_KEY,
             VALUE,
             QUERY_BIAS,
-            KEY_BIAS,
+            VALUE_WIDE_KEY_BIAS,
             VALUE_BIAS,
             ATTENTION_OUT,
             QUERY_NORM,
@@ -188,13 +198,13 @@ const TABLES: &[Table] = &[
         model: &[EMBEDDING, OUTPUT_NORM, OUTPUT, ROPE_LONG, ROPE_SHORT],
         layer: &[
             ATTENTION_NORM,
-            QUERY,
-            KEY,
+            SQUARE_QUERY,
+            VALUE_WIDE_KEY,
             VALUE,
-            QUERY_BIAS,
-            KEY_BIAS,
+            SQUARE_QUERY_BIAS,
+            VALUE_WIDE_KEY_BIAS,
             VALUE_BIAS,
-            ATTENTION_OUT,
+            SQUARE_OUT,
             INNER_NORM,
             ("ffn_up.weight", &[Embedding, TwiceInner], Required),
             DOWN,
@@ -212,9 +222,9 @@ const TABLES: &[Table] = &[
         layer: &[
             ATTENTION_NORM,
             ("attn_norm.bias", &[Embedding], Required),
-            FUSED,
+            ("attn_qkv.weight", &[Embedding, Fused], Required),
             ("attn_qkv.bias", &[Fused], Required),
-            ATTENTION_OUT,
+            SQUARE_OUT,
             ("attn_output.bias", &[Embedding], Required),
             INNER_NORM,
             ("ffn_norm.bias", &[Embedding], Required),
@@ -222,6 +232,23 @@ const TABLES: &[Table] = &[
             ("ffn_up.bias", &[Inner], Required),
             DOWN,
             ("ffn_down.bias", &[Embedding], Required),
+        ],
+    },
+    Table {
+        name: "bitnet",
+        model: &[EMBEDDING, OUTPUT_NORM],
+        layer: &[
+            ATTENTION_NORM,
+            ("attn_sub_norm.weight", &[Embedding], Required),
+            SQUARE_QUERY,
+            VALUE_WIDE_KEY,
+            VALUE,
+            SQUARE_OUT,
+            INNER_NORM,
+            ("ffn_sub_norm.weight", &[Inner], Required),
+            GATE,
+            UP,
+            DOWN,
         ],
     },
 ];
@@ -237,21 +264,22 @@ pub(super) struct Expected {
 
 /// Every tensor that the architecture consumes with these sizes; none for an architecture without a table.
 ///
-/// `vocabulary` is the number of tokens; `is_present` says which tensors the file has, as fused matrices stand for others.
+/// `vocabulary` is the number of tokens; `type_of` gives the type of a tensor that the file has, as some are read only beside
+/// others.
 pub(super) fn expected(
     architecture: &str,
     parameters: &HyperParameters,
     vocabulary: u64,
-    is_present: impl Fn(&str) -> bool,
+    type_of: impl Fn(&str) -> Option<TensorType>,
 ) -> Option<Vec<Expected>> {
     let table = TABLES.iter().find(|table| table.name == architecture)?;
     if parameters.experts > 0 {
         return None;
     }
-    let resolve = |name: String, layer: usize, &(_, sizes, need): &Row| Expected {
+    let resolve = |name: String, &(_, sizes, need): &Row| Expected {
         name,
         dimensions: (!sizes.is_empty()).then(|| {
-            let size = |&size: &Size| resolve_size(size, parameters, vocabulary, layer);
+            let size = |&size: &Size| resolve_size(size, parameters, vocabulary);
             sizes.iter().map(size).collect()
         }),
         required: need == Required,
@@ -267,47 +295,198 @@ pub(super) fn expected(
             }
             _ => true,
         })
-        .map(|row| resolve(row.0.to_owned(), 0, row))
+        .map(|row| resolve(row.0.to_owned(), row))
         .collect();
+    if type_of("output.weight") == Some(TensorType::NVFP4) {
+        tensors.extend(scales("output"));
+    }
     for layer in 0..parameters.layers {
-        // gpt2 is always fused, with a bias; its table says so.
-        let fused = architecture != "gpt2" && is_present(&format!("blk.{layer}.attn_qkv.weight"));
-        let is_separate = |name: &str| {
-            ["attn_q.", "attn_k.", "attn_v."]
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
-        };
-        let rows = table
-            .layer
-            .iter()
-            .filter(|(name, ..)| !(fused && is_separate(name)));
-        let replaced = if fused { FUSED_ROWS } else { &[] };
-        for row in rows.chain(replaced) {
-            tensors.push(resolve(format!("blk.{layer}.{}", row.0), layer, row));
+        let name = |inner: &str| format!("blk.{layer}.{inner}");
+        let is_present = |inner: &str| type_of(&name(inner)).is_some();
+        let rows = table.layer.iter().map(|row| resolve(row.0.to_owned(), row));
+        for mut tensor in fused_where_present(rows.collect(), is_present) {
+            if let Some(matrix) = tensor.name.strip_suffix(".weight")
+                && SCALED.contains(&matrix)
+                && is_present(&tensor.name)
+            {
+                tensors.extend(scales(&name(matrix)));
+            }
+            tensor.name = name(&tensor.name);
+            tensors.push(tensor);
         }
     }
     Some(tensors)
 }
 
-fn resolve_size(size: Size, parameters: &HyperParameters, vocabulary: u64, layer: usize) -> u64 {
+/// A layer's tensors, with `attn_qkv` in the place of `attn_q`, `attn_k` and `attn_v` if the file has it and the architecture
+/// reads either (`create_tensor_qkv`).
+fn fused_where_present(tensors: Vec<Expected>, is_present: impl Fn(&str) -> bool) -> Vec<Expected> {
+    let parts = ["attn_q", "attn_k", "attn_v"];
+    let is_part = |tensor: &Expected, kind: &str| {
+        let stem = tensor.name.strip_suffix(kind);
+        stem.is_some_and(|stem| parts.contains(&stem))
+    };
+    let outputs = |kind: &str| -> u64 {
+        let parts = tensors.iter().filter(|tensor| is_part(tensor, kind));
+        let outputs = parts.filter_map(|part| part.dimensions.as_ref()?.last().copied());
+        outputs.fold(0, u64::saturating_add)
+    };
+    let (weight, bias) = (outputs(".weight"), outputs(".bias"));
+    // bitnet reads no fused matrix, and has no biases.
+    if bias == 0 || !is_present("attn_qkv.weight") {
+        return tensors;
+    }
+    let inputs = tensors
+        .iter()
+        .find(|tensor| is_part(tensor, ".weight"))
+        .and_then(|part| part.dimensions.as_ref()?.first().copied());
+    // Beside the fused bias the separate ones are not read.
+    let fused_bias = is_present("attn_qkv.bias");
+    let mut fused: Vec<Expected> = tensors
+        .into_iter()
+        .filter(|tensor| !is_part(tensor, ".weight") && !(fused_bias && is_part(tensor, ".bias")))
+        .collect();
+    fused.push(Expected {
+        name: "attn_qkv.weight".to_owned(),
+        dimensions: inputs.map(|inputs| vec![inputs, weight]),
+        required: true,
+    });
+    fused.push(Expected {
+        name: "attn_qkv.bias".to_owned(),
+        dimensions: Some(vec![bias]),
+        required: false,
+    });
+    fused
+}
+
+/// The scales beside a matrix.
+fn scales(matrix: &str) -> [Expected; 2] {
+    ["scale", "input_scale"].map(|kind| Expected {
+        name: format!("{matrix}.{kind}"),
+        dimensions: Some(vec![1]),
+        required: false,
+    })
+}
+
+/// These architectures take the sizes of the first layer for all of them.
+fn resolve_size(size: Size, parameters: &HyperParameters, vocabulary: u64) -> u64 {
     let times = |heads: u64, features: u64| heads.saturating_mul(features);
-    let queries = times(parameters.heads.at(layer), parameters.key_length);
-    let keys = times(parameters.key_value_heads.at(layer), parameters.key_length);
-    let values = times(
-        parameters.key_value_heads.at(layer),
-        parameters.value_length,
-    );
+    let embedding = parameters.embedding;
+    let queries = times(parameters.heads.at(0), parameters.key_length);
+    let key_value_heads = parameters.key_value_heads.at(0);
+    let keys = times(key_value_heads, parameters.key_length);
+    let values = times(key_value_heads, parameters.value_length);
+    let inner = parameters.inner.at(0);
     match size {
-        Size::Embedding => parameters.embedding,
+        Size::Embedding => embedding,
         Size::Vocabulary => vocabulary,
         Size::Context => parameters.context,
-        Size::Inner => parameters.inner.at(layer),
-        Size::TwiceInner => parameters.inner.at(layer).saturating_mul(2),
+        Size::Inner => inner,
+        Size::TwiceInner => inner.saturating_mul(2),
         Size::Queries => queries,
         Size::Keys => keys,
         Size::Values => values,
-        Size::Fused => queries.saturating_add(keys).saturating_add(values),
+        Size::Fused => embedding.saturating_add(values.saturating_mul(2)),
         Size::Head => parameters.key_length,
         Size::Pairs => parameters.rotated / 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hyper_parameters::PerLayer;
+    use super::*;
+
+    /// Four heads of 32 in a model 64 wide, whose values are 8 wide.
+    fn parameters() -> HyperParameters {
+        HyperParameters {
+            layers: 1,
+            context: 16,
+            embedding: 64,
+            inner: PerLayer::One(96),
+            heads: PerLayer::One(4),
+            key_value_heads: PerLayer::One(2),
+            key_length: 32,
+            value_length: 8,
+            rotated: 32,
+            experts: 0,
+            long_rope: false,
+        }
+    }
+
+    fn dimensions(architecture: &str, present: &[&str], name: &str) -> Option<Vec<u64>> {
+        let type_of = |name: &str| present.contains(&name).then_some(TensorType::F32);
+        let tensors = expected(architecture, &parameters(), 100, type_of).unwrap();
+        let tensor = tensors.into_iter().find(|tensor| tensor.name == name)?;
+        tensor.dimensions
+    }
+
+    #[test]
+    fn widths_of_attention_are_those_of_each_loader() {
+        for (architecture, query, key, value) in [
+            ("llama", 128, 64, 16),
+            ("gemma3", 128, 64, 16),
+            ("qwen3", 128, 16, 16),
+            ("qwen2", 64, 16, 16),
+            ("phi3", 64, 16, 16),
+            ("bitnet", 64, 16, 16),
+        ] {
+            let of =
+                |matrix: &str| dimensions(architecture, &[], &format!("blk.0.{matrix}.weight"));
+            assert_eq!(of("attn_q"), Some(vec![64, query]), "{architecture}");
+            assert_eq!(of("attn_k"), Some(vec![64, key]), "{architecture}");
+            assert_eq!(of("attn_v"), Some(vec![64, value]), "{architecture}");
+            assert_eq!(of("attn_output"), Some(vec![query, 64]), "{architecture}");
+            let fused = "blk.0.attn_qkv.weight";
+            assert_eq!(dimensions(architecture, &[], fused), None);
+            let found = dimensions(architecture, &[fused], fused);
+            let all = vec![64, query + key + value];
+            assert_eq!(
+                found,
+                (architecture != "bitnet").then_some(all),
+                "{architecture}"
+            );
+        }
+        let fused = dimensions("gpt2", &[], "blk.0.attn_qkv.weight");
+        assert_eq!(fused, Some(vec![64, 64 + 2 * 16]));
+    }
+
+    #[test]
+    fn a_fused_bias_takes_the_place_of_separate_ones() {
+        let (weight, bias) = ("blk.0.attn_qkv.weight", "blk.0.attn_qkv.bias");
+        let separate = "blk.0.attn_q.bias";
+        for (present, expected) in [
+            (&[][..], Some(vec![128])),
+            (&[weight], Some(vec![128])),
+            (&[weight, bias], None),
+        ] {
+            assert_eq!(dimensions("llama", present, separate), expected);
+        }
+        assert_eq!(dimensions("llama", &[weight], bias), Some(vec![208]));
+    }
+
+    #[test]
+    fn scales_are_read_beside_their_matrix_alone() {
+        let (query, fused) = ("blk.0.attn_q.weight", "blk.0.attn_qkv.weight");
+        for (present, scale, is_read) in [
+            (&[query][..], "blk.0.attn_q.scale", true),
+            (&[query], "blk.0.attn_q.input_scale", true),
+            (&[], "blk.0.attn_q.scale", false),
+            (&[query], "blk.0.attn_qkv.scale", false),
+            (&[query, fused], "blk.0.attn_q.scale", false),
+            (&[fused], "blk.0.attn_qkv.scale", true),
+            (&["blk.0.attn_norm.weight"], "blk.0.attn_norm.scale", false),
+            (&["output.weight"], "output.scale", false),
+        ] {
+            let found = dimensions("llama", present, scale);
+            assert_eq!(found, is_read.then(|| vec![1]), "{present:?} {scale}");
+        }
+        let nvfp4 = |name: &str| (name == "output.weight").then_some(TensorType::NVFP4);
+        let tensors = expected("llama", &parameters(), 100, nvfp4).unwrap();
+        assert!(
+            tensors
+                .iter()
+                .any(|tensor| tensor.name == "output.input_scale")
+        );
     }
 }

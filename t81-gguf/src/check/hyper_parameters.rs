@@ -6,6 +6,9 @@ use crate::metadata::{Metadata, MetadataArray, MetadataValue};
 /// llama.cpp's `LLAMA_MAX_LAYERS`.
 const MAX_LAYERS: u64 = 512;
 
+/// llama.cpp's `LLAMA_ROPE_SCALING_TYPES`.
+const SCALING_TYPES: [&str; 4] = ["none", "linear", "yarn", "longrope"];
+
 /// A number for every layer, or one for all.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum PerLayer {
@@ -71,7 +74,9 @@ pub(super) fn check(
     let heads = keys.per_layer("attention.head_count", layers, true);
     let key_value_heads = keys.per_layer("attention.head_count_kv", layers, false);
     let epsilon = match architecture {
-        "llama" | "qwen2" | "qwen3" | "gemma3" | "phi3" => Some("attention.layer_norm_rms_epsilon"),
+        "llama" | "qwen2" | "qwen3" | "gemma3" | "phi3" | "bitnet" => {
+            Some("attention.layer_norm_rms_epsilon")
+        }
         "gpt2" => Some("attention.layer_norm_epsilon"),
         _ => None,
     };
@@ -80,6 +85,9 @@ pub(super) fn check(
     }
     keys.float("rope.freq_base", false, |value| value > 0.0);
     keys.float("rope.scaling.factor", false, |value| value >= 0.0);
+    keys.float("rope.scaling.attn_factor", false, |value| value > 0.0);
+    keys.optional("rope.scaling.original_context_length");
+    let scaling = keys.scaling_type();
     let key_length = keys.optional("attention.key_length");
     let value_length = keys.optional("attention.value_length");
     let rotated = keys.optional("rope.dimension_count");
@@ -107,6 +115,13 @@ pub(super) fn check(
         keys.bad("attention.head_count_kv", "does not divide the heads");
     }
     let key_length = key_length.unwrap_or(embedding / first_heads);
+    let rotated = rotated.unwrap_or(key_length);
+    if architecture == "llama" && rotated != key_length {
+        keys.bad(
+            "rope.dimension_count",
+            format!("is {rotated}, but the heads are {key_length} wide"),
+        );
+    }
     Some(HyperParameters {
         layers,
         context: context?,
@@ -116,10 +131,9 @@ pub(super) fn check(
         key_value_heads,
         key_length,
         value_length: value_length.unwrap_or(embedding / first_heads),
-        rotated: rotated.unwrap_or(key_length),
+        rotated,
         experts,
-        long_rope: metadata.string(&format!("{architecture}.rope.scaling.type"))
-            == Some("longrope"),
+        long_rope: scaling.as_deref() == Some("longrope"),
     })
 }
 
@@ -212,6 +226,22 @@ impl Keys<'_> {
                 None
             }
         }
+    }
+
+    /// How rotary frequencies are stretched; llama.cpp aborts at a kind that it does not know.
+    fn scaling_type(&mut self) -> Option<String> {
+        let key = "rope.scaling.type";
+        let message = match self.value(key)? {
+            MetadataValue::String(kind) if SCALING_TYPES.contains(&kind.as_str()) => {
+                return Some(kind.clone());
+            }
+            MetadataValue::String(kind) => {
+                format!("is `{kind}`; expected {}", SCALING_TYPES.join(", "))
+            }
+            other => wrong_type(other, "text"),
+        };
+        self.bad(key, message);
+        None
     }
 
     fn float(&mut self, key: &str, required: bool, valid: fn(f32) -> bool) {

@@ -23,8 +23,8 @@ pub(super) fn check(
         .tensor("token_embd.weight")
         .and_then(|embedding| embedding.info.dimensions.get(1).copied())
         .unwrap_or(1);
-    let is_present = |name: &str| file.tensor(name).is_some();
-    let Some(expected) = expected(architecture, parameters, vocabulary, is_present) else {
+    let type_of = |name: &str| Some(file.tensor(name)?.info.tensor_type);
+    let Some(expected) = expected(architecture, parameters, vocabulary, type_of) else {
         return false;
     };
     let mut consumed = HashSet::new();
