@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::fork_types::explain;
+
 /// Why bytes are no valid GGUF file. Offsets count bytes from the beginning of the file.
 #[derive(Debug, Error, Clone, PartialEq)]
 #[non_exhaustive]
@@ -130,8 +132,8 @@ pub enum FormatError {
         /// Its dimensions, the fastest first.
         dimensions: Vec<u64>,
     },
-    /// A tensor type identifier that ggml does not define.
-    #[error("tensor `{name}` has the unknown type {type_id}")]
+    /// A tensor type identifier that ggml does not define; types of its forks are named.
+    #[error("tensor `{name}` has the unknown type {type_id}{}", explain(*.type_id))]
     TensorType {
         /// The tensor.
         name: String,
@@ -177,6 +179,14 @@ pub enum FormatError {
         bytes: u64,
         /// The size of the data section.
         available: u64,
+    },
+    /// Tensors of type Q2_0 laid out in blocks of 128 weights, as PrismML's llama.cpp wrote them.
+    #[error(
+        "tensor `{name}` is called Q2_0 but lies in blocks of 128 weights, as PrismML's llama.cpp wrote them under that name; Q2_0 of llama.cpp has blocks of 64: take a file of the same model in these (`Q2_g64`) or in F16"
+    )]
+    BlocksOf128 {
+        /// The first such tensor.
+        name: String,
     },
     /// Two tensors that share bytes.
     #[error("tensors `{first}` and `{second}` overlap")]

@@ -36,6 +36,7 @@ mod dequantize;
 mod encode;
 mod error;
 mod export;
+mod fork_types;
 mod format_error;
 mod metadata;
 mod parse;

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 
 use cursor::Cursor;
 
+use crate::fork_types::q2_0_in_blocks_of_128;
 use crate::format_error::FormatError;
 use crate::metadata::{Metadata, MetadataArray, MetadataValue};
 use crate::tensor_type::TensorType;
@@ -105,7 +106,14 @@ impl GgufHeader {
         let header_end = cursor.position();
         let data_start = header_end.next_multiple_of(alignment);
         let available = (bytes.len() as u64).saturating_sub(data_start);
-        check_data(&tensors, alignment, available)?;
+        check_data(&tensors, alignment, available).map_err(|error| match q2_0_in_blocks_of_128(
+            &tensors, alignment, available,
+        ) {
+            Some(info) => FormatError::BlocksOf128 {
+                name: info.name.clone(),
+            },
+            None => error,
+        })?;
         Ok(Self {
             version,
             metadata,

@@ -280,10 +280,22 @@ fn tensors_are_checked() {
             "{dimensions:?}"
         );
     }
-    for kind in [4, 5, 31, 36, 43, u32::MAX] {
-        assert!(
-            matches!(one_tensor(&[8], kind, 0, 32).error(), TensorType { type_id, .. } if type_id == kind)
-        );
+    for (kind, text) in [
+        (4, "Q4_2, which ggml has retired"),
+        (31, "Q4_0_4_4"),
+        (36, "I2_S of BitNet"),
+        (137, "IQ2_K of ik_llama.cpp"),
+        (142, "PQ2_0 of PrismML's llama.cpp"),
+        (143, "PTQ1_0 of PrismML's llama.cpp"),
+        (339, "row-interleaved type of ik_llama.cpp"),
+        (43, "a fork of llama.cpp or of a later version"),
+        (u32::MAX, "a fork of llama.cpp or of a later version"),
+    ] {
+        let error = one_tensor(&[8], kind, 0, 32).error();
+        assert!(matches!(error, TensorType { type_id, .. } if type_id == kind));
+        let message = error.to_string();
+        assert!(message.contains(text), "{message}");
+        assert!(message.contains(&format!("type {kind}")), "{message}");
     }
     assert!(matches!(
         one_tensor(&[200], 35, 0, 512).error(),
@@ -345,6 +357,25 @@ fn tensors_are_checked() {
             second: "b".into()
         }
     );
+    // 32 blocks of 64 weights are 576 bytes, 16 of 128 are 544.
+    let blocks_of_128 = |second_kind: u32, second: u64, data: usize| {
+        Bytes::header(2, 0)
+            .tensor("a", &[128, 16], 42, 0)
+            .tensor("b", &[128, 16], second_kind, second)
+            .data(data)
+            .error()
+    };
+    for error in [
+        blocks_of_128(42, 544, 2 * 544),
+        blocks_of_128(0, 544, 544 + 4 * 128 * 16),
+    ] {
+        assert_eq!(error, BlocksOf128 { name: "a".into() });
+        assert!(error.to_string().contains("PrismML"), "{error}");
+    }
+    let last = one_tensor(&[128, 16], 42, 0, 544).error();
+    assert_eq!(last, BlocksOf128 { name: "t".into() });
+    assert!(matches!(blocks_of_128(42, 512, 2 * 544), Overlap { .. }));
+    assert!(matches!(blocks_of_128(42, 576, 2 * 544), OutOfRange { .. }));
     // No padding is needed after the last tensor, and tensors may lie in any order.
     let reordered = Bytes::header(2, 0)
         .tensor("b", &[1], 0, 32)
