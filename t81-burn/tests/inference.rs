@@ -27,6 +27,14 @@ fn configurations() -> Vec<(&'static str, LlamaConfig)> {
         high_freq_factor: 4.0,
         original_max_position_embeddings: 64,
     };
+    let yarn = RopeScaling::Yarn {
+        factor: 4.0,
+        original_max_position_embeddings: 32,
+        beta_fast: 8.0,
+        beta_slow: 1.0,
+        attention_factor: 1.2,
+        truncate: true,
+    };
     let configurations = [
         ("llama", llama.clone()),
         (
@@ -59,6 +67,10 @@ fn configurations() -> Vec<(&'static str, LlamaConfig)> {
                 .with_max_window_layers(1),
         ),
         ("qwen3", family(LlamaConfig::qwen3).with_head_dim(Some(18))),
+        (
+            "yarn",
+            family(LlamaConfig::new).with_rope_scaling(Some(yarn)),
+        ),
         (
             "biases of queries and output",
             family(LlamaConfig::new).with_attention_bias(AttentionBiases {

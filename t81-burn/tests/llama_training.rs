@@ -372,4 +372,21 @@ fn impossible_configurations_are_refused() {
         error(config().with_rope_scaling(Some(scaling))).to_string(),
         "`rope_scaling.high_freq_factor` is 4; it must be above low_freq_factor"
     );
+    let yarn = |factor, original_max_position_embeddings| RopeScaling::Yarn {
+        factor,
+        original_max_position_embeddings,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+        attention_factor: 1.0,
+        truncate: true,
+    };
+    for (scaling, theta, name) in [
+        (yarn(0.0, 16), 1e4, "rope_scaling.factor"),
+        (yarn(2.0, 0), 1e4, "original_max_position_embeddings"),
+        (yarn(2.0, 16), 1.0, "rope_theta"),
+    ] {
+        let config = config().with_rope_theta(theta);
+        let error = error(config.with_rope_scaling(Some(scaling))).to_string();
+        assert!(error.contains(name), "{error}");
+    }
 }

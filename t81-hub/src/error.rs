@@ -83,7 +83,7 @@ pub enum HubError {
         supported: String,
     },
     /// The rotary embedding is scaled in a way that T81 does not know.
-    #[error("`{}`: rope scaling of type `{kind}` is not supported (supported: default, linear, llama3, longrope)", path.display())]
+    #[error("`{}`: rope scaling of type `{kind}` is not supported (supported: default, linear, llama3, yarn, longrope)", path.display())]
     UnsupportedRopeScaling {
         /// The configuration file.
         path: PathBuf,

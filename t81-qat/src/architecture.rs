@@ -109,6 +109,21 @@ fn rope_scaling(rope: &Rope) -> Result<Option<RopeScaling>, String> {
             high_freq_factor: *high_freq_factor,
             original_max_position_embeddings: *original_max_position_embeddings,
         })),
+        Some(t81_hub::RopeScaling::Yarn {
+            factor,
+            original_max_position_embeddings,
+            beta_fast,
+            beta_slow,
+            attention_factor,
+            truncate,
+        }) => Ok(Some(RopeScaling::Yarn {
+            factor: *factor,
+            original_max_position_embeddings: *original_max_position_embeddings,
+            beta_fast: *beta_fast,
+            beta_slow: *beta_slow,
+            attention_factor: *attention_factor,
+            truncate: *truncate,
+        })),
         Some(_) => Err("a longrope scaling".to_string()),
     }
 }

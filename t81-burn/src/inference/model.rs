@@ -8,7 +8,7 @@ use t81_core::dense::DenseMatrix;
 use super::layer::{Layer, Sizes};
 use super::weights::{InferenceWeight, Source};
 use crate::models::LoadWeightsError;
-use crate::models::llama::{LlamaConfig, inverse_frequencies};
+use crate::models::llama::{LlamaConfig, RotaryFrequencies};
 
 /// A model of the LLaMA family (LLaMA, Mistral, Qwen2, Qwen3) for inference on a CPU.
 ///
@@ -49,8 +49,7 @@ pub struct LlamaInference {
     pub(super) norm: Vec<f32>,
     /// `None` if it is the embedding.
     head: Option<DenseMatrix>,
-    /// Radians a position of each pair of features.
-    pub(super) frequencies: Vec<f64>,
+    pub(super) frequencies: RotaryFrequencies,
 }
 
 impl LlamaInference {
@@ -92,7 +91,11 @@ impl LlamaInference {
             layers,
             norm: source.vector("model.norm.weight", sizes.hidden)?,
             head: head.map(|head| head.into_floats(precision)),
-            frequencies: inverse_frequencies(sizes.width, config.rope_theta, config.rope_scaling),
+            frequencies: RotaryFrequencies::new(
+                sizes.width,
+                config.rope_theta,
+                config.rope_scaling,
+            ),
             sizes,
         })
     }

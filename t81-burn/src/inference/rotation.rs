@@ -1,5 +1,7 @@
 //! Rotary position embedding of heads in place.
 
+use crate::models::llama::RotaryFrequencies;
+
 /// Cosines and sines of consecutive positions, `[positions, head_dim / 2]` each, in the rotate-half order of
 /// [`RotaryTables`](crate::models::llama::RotaryTables).
 #[derive(Clone, Debug, Default)]
@@ -9,15 +11,16 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
-    /// Turns to `positions` positions from `start` on; `frequencies` are radians a position of each pair of features.
-    pub(super) fn set(&mut self, frequencies: &[f64], start: usize, positions: usize) {
+    /// Turns to `positions` positions from `start` on.
+    pub(super) fn set(&mut self, frequencies: &RotaryFrequencies, start: usize, positions: usize) {
+        let RotaryFrequencies { radians, magnitude } = frequencies;
         self.cosines.clear();
         self.sines.clear();
         for position in start..start + positions {
-            for frequency in frequencies {
-                let (sine, cosine) = (position as f64 * frequency).sin_cos();
-                self.cosines.push(cosine as f32);
-                self.sines.push(sine as f32);
+            for radians in radians {
+                let (sine, cosine) = (position as f64 * radians).sin_cos();
+                self.cosines.push((cosine * magnitude) as f32);
+                self.sines.push((sine * magnitude) as f32);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use t81_hub::{Architecture, ModelConfig, Normalisation, Rope, RopeScaling, SlidingWindow};
 
+use super::rotary::yarn_has_keys;
 use crate::error::GgufError;
 use crate::metadata::Metadata;
 
@@ -117,6 +118,36 @@ fn describe_rope(rope: &Rope, keys: &mut Keys<'_>) -> Result<(), GgufError> {
                 *original_max_position_embeddings,
             )?;
             keys.float("rope.scaling.attn_factor", *attention_factor);
+            Ok(())
+        }
+        Some(RopeScaling::Yarn {
+            factor,
+            original_max_position_embeddings,
+            attention_factor,
+            ..
+        }) => {
+            // llama.cpp multiplies by its own factor beside the key's where it scales by keys.
+            let mut own_factor = 1.0;
+            if yarn_has_keys(rope) {
+                keys.set("rope.scaling.type", "yarn");
+                keys.float("rope.scaling.factor", *factor);
+                keys.count(
+                    "rope.scaling.original_context_length",
+                    *original_max_position_embeddings,
+                )?;
+                own_factor = 0.1 * factor.ln() + 1.0;
+            } else if keys.prefix != Architecture::Llama.gguf_name() {
+                return Err(GgufError::UnsupportedModel {
+                    reason: format!(
+                        "its `{}` architecture takes the bounds of YaRN to be beta_fast = 32 and beta_slow = 1, truncated; config.json has others",
+                        keys.prefix
+                    ),
+                });
+            }
+            let rest = attention_factor / own_factor;
+            if (rest - 1.0).abs() > 1e-7 {
+                keys.float("rope.scaling.attn_factor", rest);
+            }
             Ok(())
         }
         Some(other) => Err(GgufError::UnsupportedModel {

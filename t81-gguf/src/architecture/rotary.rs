@@ -12,6 +12,9 @@ pub(super) fn factors(config: &ModelConfig) -> Vec<(&'static str, Vec<f32>)> {
     let rounded = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
     match &rope.scaling {
         Some(RopeScaling::Llama3 { .. }) => vec![("rope_freqs.weight", llama3(rope))],
+        Some(RopeScaling::Yarn { .. }) if !yarn_has_keys(rope) => {
+            vec![("rope_freqs.weight", yarn(rope))]
+        }
         Some(RopeScaling::LongRope {
             short_factor,
             long_factor,
@@ -52,5 +55,65 @@ fn llama3(rope: &Rope) -> Vec<f32> {
     };
     (0..rope.dimensions / 2)
         .map(|pair| factor_of(pair) as f32)
+        .collect()
+}
+
+/// Whether llama.cpp's keys describe a YaRN scaling: the architectures here read no bounds but take 32 and 1 turns, rounded
+/// outwards (`ggml_rope_yarn_corr_dims`).
+pub(super) fn yarn_has_keys(rope: &Rope) -> bool {
+    let Some(RopeScaling::Yarn {
+        beta_fast,
+        beta_slow,
+        truncate,
+        ..
+    }) = rope.scaling
+    else {
+        return false;
+    };
+    let (low, high) = yarn_pairs(rope).unwrap_or_default();
+    truncate && (beta_fast, beta_slow) == (32.0, 1.0) && low <= high
+}
+
+/// The pairs, fractions, between which a YaRN scaling interpolates.
+fn yarn_pairs(rope: &Rope) -> Option<(f64, f64)> {
+    let Some(RopeScaling::Yarn {
+        original_max_position_embeddings,
+        beta_fast,
+        beta_slow,
+        truncate,
+        ..
+    }) = rope.scaling
+    else {
+        return None;
+    };
+    let dimensions = rope.dimensions as f64;
+    let pair_of = |turns: f64| {
+        let longest = original_max_position_embeddings as f64 / (turns * 2.0 * PI);
+        dimensions * longest.ln() / (2.0 * rope.theta.ln())
+    };
+    let (low, high) = (pair_of(beta_fast), pair_of(beta_slow));
+    let (low, high) = match truncate {
+        true => (low.floor(), high.ceil()),
+        false => (low, high),
+    };
+    Some((low.max(0.0), high.min(dimensions - 1.0)))
+}
+
+/// YaRN's scaling as divisors of the frequencies (Hugging Face's `_compute_yarn_parameters`).
+fn yarn(rope: &Rope) -> Vec<f32> {
+    let (Some(RopeScaling::Yarn { factor, .. }), Some((low, mut high))) =
+        (&rope.scaling, yarn_pairs(rope))
+    else {
+        return Vec::new();
+    };
+    if low == high {
+        high += 0.001;
+    }
+    let divisor = |pair: usize| {
+        let scaled = ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0);
+        1.0 / (1.0 - scaled + scaled / factor)
+    };
+    (0..rope.dimensions / 2)
+        .map(|pair| divisor(pair) as f32)
         .collect()
 }

@@ -5,7 +5,7 @@ use t81_gguf::{
     ExportOptions, GgufError, MetadataArray, MetadataValue, TensorType, TokenizerError,
 };
 
-use crate::exported::{exported, refused};
+use crate::exported::{Exported, exported, refused};
 use crate::tiny_model::TinyModel;
 
 #[test]
@@ -97,6 +97,56 @@ fn linear_rotary_scaling_is_a_key_and_llama_3_scaling_a_tensor() {
     ]) {
         assert!((factor - expected).abs() < 1e-5 * expected, "{factors:?}");
     }
+}
+
+#[test]
+fn yarn_is_keys_where_llama_cpp_has_them_and_a_tensor_elsewhere() {
+    let export = |rope_scaling: serde_json::Value| {
+        let model = TinyModel {
+            rope_scaling,
+            ..TinyModel::default()
+        };
+        exported(&model, &ExportOptions::default())
+    };
+    let key = |exported: &Exported, name: &str| {
+        let metadata = exported.file.metadata();
+        metadata.get(&format!("llama.rope.scaling.{name}")).cloned()
+    };
+    let usual = json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32});
+    let usual_file = export(usual.clone());
+    assert_eq!(key(&usual_file, "type"), Some("yarn".into()));
+    assert_eq!(key(&usual_file, "factor"), Some(MetadataValue::F32(4.0)));
+    assert_eq!(
+        key(&usual_file, "original_context_length"),
+        Some(MetadataValue::U32(32))
+    );
+    // llama.cpp's own factor is the paper's.
+    assert_eq!(key(&usual_file, "attn_factor"), None);
+    assert!(usual_file.file.tensor("rope_freqs.weight").is_none());
+
+    let mut scaled = usual;
+    scaled["attention_factor"] = json!(1.0);
+    let Some(MetadataValue::F32(factor)) = key(&export(scaled), "attn_factor") else {
+        panic!("no attn_factor")
+    };
+    assert!((factor * (0.1 * 4f32.ln() + 1.0) - 1.0).abs() < 1e-6);
+
+    let tuned = export(json!({
+        "rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32, "beta_fast": 4, "beta_slow": 0.5,
+        "attention_factor": 1.3, "truncate": false,
+    }));
+    assert_eq!(key(&tuned, "type"), None);
+    assert_eq!(key(&tuned, "attn_factor"), Some(MetadataValue::F32(1.3)));
+    let factors = tuned.file.tensor("rope_freqs.weight").unwrap();
+    let factors = factors.to_f32().unwrap();
+    // 10000^(-i / 32) over the frequencies of transformers' `_compute_yarn_parameters`.
+    let expected = [
+        1.0, 1.01985, 1.16357, 1.35444, 1.62022, 2.01577, 2.66684, 3.93913, 7.53288,
+    ];
+    for (factor, expected) in factors.iter().zip(expected) {
+        assert!((factor - expected).abs() < 2e-5 * expected, "{factors:?}");
+    }
+    assert_eq!(factors[9..], [8.0; 23]);
 }
 
 #[test]

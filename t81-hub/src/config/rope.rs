@@ -53,6 +53,22 @@ pub enum RopeScaling {
         /// Context length before the extension.
         original_max_position_embeddings: usize,
     },
+    /// YaRN: frequencies that turn fewer than `beta_slow` times in the original context are divided by `factor`, those that
+    /// turn more than `beta_fast` times kept, those between interpolated by their place among the pairs.
+    Yarn {
+        /// Divisor of the low frequencies, at least 1.
+        factor: f64,
+        /// Context length before the extension.
+        original_max_position_embeddings: usize,
+        /// Turns in the original context above which a frequency is kept.
+        beta_fast: f64,
+        /// Turns in the original context below which a frequency is divided in full.
+        beta_slow: f64,
+        /// What cosine and sine are multiplied by.
+        attention_factor: f64,
+        /// Whether the places of the two bounds are rounded outwards to whole pairs.
+        truncate: bool,
+    },
 }
 
 const THETA: RangeInclusive<f64> = 1.0..=1e15;
@@ -97,8 +113,13 @@ impl Rope {
             true => Some(places.local_theta(fields)?.unwrap_or(10_000.0)),
             false => None,
         };
+        let theta = theta.unwrap_or(usual_theta);
+        if theta == 1.0 && matches!(scaling, Some(RopeScaling::Yarn { .. })) {
+            // The places of its bounds are quotients by the logarithm of the base.
+            return Err(fields.error("rope_theta", "is 1, with which YaRN has no meaning"));
+        }
         Ok(Self {
-            theta: theta.unwrap_or(usual_theta),
+            theta,
             dimensions,
             scaling,
             local_theta,
@@ -245,6 +266,14 @@ impl RopeScaling {
             "yarn" if architecture == Architecture::Phi3 => {
                 Self::long_rope(fields, dimensions, positions, original).map(Some)
             }
+            "yarn" if architecture != Architecture::Gemma3 => {
+                Self::yarn(fields, positions, original).map(Some)
+            }
+            "dynamic" => Err(fields.error(
+                "rope_type",
+                "is `dynamic`: its frequencies depend on the length of each text, which neither llama.cpp nor the trainer \
+                 has; within max_position_embeddings it changes nothing, so remove it from the file to keep to these",
+            )),
             kind => Err(HubError::UnsupportedRopeScaling {
                 path: fields.path().to_path_buf(),
                 kind: kind.to_owned(),
@@ -263,6 +292,40 @@ impl RopeScaling {
             low_freq_factor,
             high_freq_factor,
             original_max_position_embeddings: original,
+        })
+    }
+
+    /// As transformers' `_compute_yarn_parameters`, where 0 stands for an absent value, too.
+    fn yarn(fields: &Fields<'_>, positions: usize, original: usize) -> Result<Self, HubError> {
+        let number = |name: &str| -> Result<Option<f64>, HubError> {
+            let value = fields.float(name, 0.0..=1e6)?;
+            Ok(value.filter(|value| *value != 0.0))
+        };
+        let factor = match fields.float("factor", FACTOR)? {
+            Some(factor) => factor,
+            None if positions >= original => positions as f64 / original as f64,
+            None => return Err(fields.error("factor", "is missing")),
+        };
+        let mean_scale = |scale: f64| 0.1 * scale * factor.ln() + 1.0;
+        let usual = match (number("mscale")?, number("mscale_all_dim")?) {
+            (Some(scale), Some(all)) => mean_scale(scale) / mean_scale(all),
+            _ => mean_scale(1.0),
+        };
+        let (beta_fast, beta_slow) = (number("beta_fast")?, number("beta_slow")?);
+        let (beta_fast, beta_slow) = (beta_fast.unwrap_or(32.0), beta_slow.unwrap_or(1.0));
+        if beta_fast < beta_slow {
+            let problem = format!("is {beta_fast}, less than beta_slow = {beta_slow}");
+            return Err(fields.error("beta_fast", problem));
+        }
+        Ok(RopeScaling::Yarn {
+            factor,
+            original_max_position_embeddings: original,
+            beta_fast,
+            beta_slow,
+            attention_factor: fields
+                .float("attention_factor", 1e-3..=1e3)?
+                .unwrap_or(usual),
+            truncate: fields.boolean("truncate")?.unwrap_or(true),
         })
     }
 

@@ -105,6 +105,82 @@ fn redundant_tensors() {
 }
 
 #[test]
+fn yarn_is_read_as_transformers_does() {
+    // Factors of cosine and sine from transformers' `_compute_yarn_parameters`.
+    for (scaling, factor, original, attention) in [
+        (
+            json!({"factor": 4.0, "original_max_position_embeddings": 1024}),
+            4.0,
+            1024,
+            1.138_629_436_111_989,
+        ),
+        (
+            json!({"factor": 40.0, "original_max_position_embeddings": 1024, "mscale": 1.0, "mscale_all_dim": 0.5}),
+            40.0,
+            1024,
+            1.155_721_990_196_260_8,
+        ),
+        // One of the two alone, or 0, counts for nothing.
+        (
+            json!({"factor": 40.0, "original_max_position_embeddings": 1024, "mscale": 0.707, "mscale_all_dim": 0}),
+            40.0,
+            1024,
+            1.368_887_945_411_393_6,
+        ),
+        (
+            json!({"original_max_position_embeddings": 512}),
+            8.0,
+            512,
+            1.207_944_154_167_983_6,
+        ),
+        (json!({"factor": 4.0}), 4.0, 4096, 1.138_629_436_111_989),
+        (
+            json!({"factor": 4.0, "attention_factor": 1.0}),
+            4.0,
+            4096,
+            1.0,
+        ),
+    ] {
+        let mut file = config_json();
+        file["max_position_embeddings"] = json!(4096);
+        file["rope_scaling"] = scaling.clone();
+        file["rope_scaling"]["rope_type"] = json!("yarn");
+        let Some(RopeScaling::Yarn {
+            factor: found,
+            original_max_position_embeddings,
+            beta_fast,
+            beta_slow,
+            attention_factor,
+            truncate,
+        }) = llama(&file).rope.unwrap().scaling
+        else {
+            panic!("{scaling}")
+        };
+        assert_eq!(
+            (found, original_max_position_embeddings),
+            (factor, original)
+        );
+        assert_eq!((beta_fast, beta_slow, truncate), (32.0, 1.0, true));
+        assert!(
+            (attention_factor - attention).abs() < 1e-12,
+            "{scaling}: {attention_factor}"
+        );
+    }
+    let tuned =
+        json!({"type": "yarn", "factor": 2, "beta_fast": 4, "beta_slow": 0.5, "truncate": false});
+    let tuned = parse_with("rope_scaling", tuned).unwrap().rope.unwrap();
+    assert!(matches!(
+        tuned.scaling,
+        Some(RopeScaling::Yarn {
+            beta_fast: 4.0,
+            beta_slow: 0.5,
+            truncate: false,
+            ..
+        })
+    ));
+}
+
+#[test]
 fn both_forms_of_rope_settings() {
     let scaling = json!({
         "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -215,13 +291,33 @@ fn values_out_of_range_are_refused_by_name() {
         ("model_type", Value::Null, "model_type is missing"),
         (
             "rope_scaling",
-            json!({"rope_type": "yarn", "factor": 2.0}),
-            "`yarn` is not supported",
+            json!({"rope_type": "yarn", "factor": 0.5}),
+            "rope_scaling.factor is 0.5",
+        ),
+        (
+            "rope_scaling",
+            json!({"rope_type": "yarn", "original_max_position_embeddings": 100_000}),
+            "rope_scaling.factor is missing",
+        ),
+        (
+            "rope_scaling",
+            json!({"rope_type": "yarn", "factor": 2.0, "beta_fast": 1, "beta_slow": 2}),
+            "rope_scaling.beta_fast is 1, less than beta_slow = 2",
+        ),
+        (
+            "rope_scaling",
+            json!({"rope_type": "yarn", "factor": 2.0, "rope_theta": 1}),
+            "rope_theta is 1, with which YaRN",
+        ),
+        (
+            "rope_scaling",
+            json!({"rope_type": "proportional"}),
+            "`proportional` is not supported",
         ),
         (
             "rope_scaling",
             json!({"type": "dynamic", "factor": 2.0}),
-            "`dynamic` is not supported",
+            "rope_scaling.rope_type is `dynamic`: its frequencies depend on the length",
         ),
         (
             "rope_scaling",

@@ -1,13 +1,15 @@
 use super::attention::LlamaAttention;
 use super::layer::{LlamaLayer, LlamaMlp};
 use super::model::Llama;
-use super::rotary::{RotaryTables, inverse_frequencies};
+use super::rotary::{RotaryFrequencies, RotaryTables};
 use crate::models::DecoderConfigError;
 use crate::models::config_error::{at_least_one, multiple, positive};
 use crate::models::fresh::{DEVIATION, embedding, linear, residual_deviation};
 use burn::config::Config;
 use burn::nn::{RmsNorm, RmsNormConfig};
 use burn::tensor::Device;
+
+const ORIGINAL_CONTEXT: &str = "rope_scaling.original_max_position_embeddings";
 
 /// How the rotary frequencies are changed to reach contexts longer than the ones trained on.
 #[derive(Config, Debug, Copy, PartialEq)]
@@ -27,6 +29,24 @@ pub enum RopeScaling {
         high_freq_factor: f64,
         /// Context length of the pretraining, in tokens.
         original_max_position_embeddings: usize,
+    },
+    /// YaRN (Peng et al. 2023, [arXiv:2309.00071](https://arxiv.org/abs/2309.00071)): frequencies that turn fewer than
+    /// `beta_slow` times in the original context are divided by `factor`, those that turn more than `beta_fast` times are kept,
+    /// those between are blended by their place among the pairs of features; cosines and sines are multiplied by
+    /// `attention_factor`.
+    Yarn {
+        /// Divisor of the low frequencies, above 0.
+        factor: f64,
+        /// Context length of the pretraining, in tokens.
+        original_max_position_embeddings: usize,
+        /// Turns in the original context above which a frequency is kept.
+        beta_fast: f64,
+        /// Turns in the original context below which a frequency is divided.
+        beta_slow: f64,
+        /// Factor of cosines and sines, above 0; the paper has `0.1 * ln(factor) + 1`.
+        attention_factor: f64,
+        /// Whether the places of the two bounds are rounded outwards to whole pairs, as Hugging Face does by default.
+        truncate: bool,
     },
 }
 
@@ -163,6 +183,14 @@ impl LlamaConfig {
         multiple(head_dim, ("two halves of a rotation", 2))?;
         positive("rms_norm_eps", self.rms_norm_eps)?;
         positive("rope_theta", self.rope_theta)?;
+        if let (Some(RopeScaling::Yarn { .. }), 1.0) = (self.rope_scaling, self.rope_theta) {
+            // Its pairs are placed by the logarithm of the base.
+            return Err(DecoderConfigError::OutOfRange {
+                name: "rope_theta",
+                value: 1.0,
+                expected: "other than 1 with YaRN",
+            });
+        }
         self.rope_scaling.map_or(Ok(()), RopeScaling::validate)
     }
 
@@ -188,7 +216,7 @@ impl LlamaConfig {
         self.validate()?;
         let (hidden, vocabulary) = (self.hidden_size, self.vocab_size);
         let frequencies =
-            inverse_frequencies(self.head_width(), self.rope_theta, self.rope_scaling);
+            RotaryFrequencies::new(self.head_width(), self.rope_theta, self.rope_scaling);
         Ok(Llama {
             embed_tokens: embedding(vocabulary, hidden, device),
             layers: (0..self.num_hidden_layers)
@@ -269,12 +297,21 @@ impl RopeScaling {
                         expected: "above low_freq_factor",
                     });
                 }
-                if original_max_position_embeddings == 0 {
-                    return Err(DecoderConfigError::Zero(
-                        "rope_scaling.original_max_position_embeddings",
-                    ));
-                }
-                Ok(())
+                at_least_one([(ORIGINAL_CONTEXT, original_max_position_embeddings)])
+            }
+            Self::Yarn {
+                factor,
+                original_max_position_embeddings,
+                beta_fast,
+                beta_slow,
+                attention_factor,
+                truncate: _,
+            } => {
+                positive("rope_scaling.factor", factor)?;
+                positive("rope_scaling.beta_fast", beta_fast)?;
+                positive("rope_scaling.beta_slow", beta_slow)?;
+                positive("rope_scaling.attention_factor", attention_factor)?;
+                at_least_one([(ORIGINAL_CONTEXT, original_max_position_embeddings)])
             }
         }
     }

@@ -22,5 +22,5 @@ pub use attention::LlamaAttention;
 pub use config::{AttentionBiases, LlamaConfig, RopeScaling};
 pub use layer::{LlamaLayer, LlamaMlp};
 pub use model::{Llama, hugging_face_name};
+pub(crate) use rotary::RotaryFrequencies;
 pub use rotary::RotaryTables;
-pub(crate) use rotary::inverse_frequencies;
