@@ -7,6 +7,10 @@ const LOGITS_AT_ONCE: usize = 1 << 25;
 /// The same on a GPU, which smaller products leave idle: 1 GiB, less for a batch of fewer tokens.
 const LOGITS_AT_ONCE_ON_A_GPU: usize = 1 << 28;
 
+/// Factor of the logits' gradient in float16 products: probabilities down to 3e-10 survive the rounding, and 2 * 256 times a
+/// weight of the head stays far below 65504.
+const FLOAT16_GRADIENT_SCALE: f32 = 256.0;
+
 /// Mean cross-entropy of a batch of tokens.
 #[derive(Debug, Clone)]
 pub struct TokenLoss {
@@ -138,7 +142,9 @@ impl Head {
 /// The gradients of states and head are computed on the way (the loss is where the backward pass starts, so they are
 /// known up to a factor), as in Liger Kernel's fused linear cross-entropy (Hsu et al. 2024, <https://arxiv.org/abs/2410.10989>).
 ///
-/// The products are computed in `compute_dtype`, that of the states if `None`. `logits_at_once` bounds the logits held in memory; [`LOGITS_AT_ONCE`] is a good number on a processor.
+/// The products are computed in `compute_dtype`, that of the states if `None`. In float16 the gradient of the logits is scaled up
+/// before the rounding, which the scale of the whole loss comes too late for. `logits_at_once` bounds the logits held in memory;
+/// [`LOGITS_AT_ONCE`] is a good number on a processor.
 fn linear_cross_entropy(
     states: Tensor<2>,
     head: Head,
@@ -156,6 +162,12 @@ fn linear_cross_entropy(
         Head::Tied(weight) => weight.dims()[0],
     };
     let differentiable = states.is_autodiff() || head.weight().is_autodiff();
+    let scale = (dtype == DType::F16).then_some(FLOAT16_GRADIENT_SCALE);
+    let scaled = |tensor: Tensor<2>, scale: Option<f32>| match scale {
+        Some(scale) => tensor.mul_scalar(scale),
+        None => tensor,
+    };
+    let unscale = scale.map(f32::recip);
     let plain_states = states.clone().inner().cast(dtype);
     let tokens = Tokens::new(targets, mask);
     // A power of two leaves no odd rest of the usual batches, for which a GPU would compile kernels of their own.
@@ -178,12 +190,11 @@ fn linear_cross_entropy(
             .losses(logits, taught, differentiable);
         sum = Some(add(sum, piece.sum));
         if let Some(gradient) = piece.gradient {
-            let gradient = gradient.cast(dtype);
-            states_gradients.push(
-                plain_head
-                    .states_gradient(gradient.clone())
-                    .cast(DType::F32),
-            );
+            let gradient = scaled(gradient, scale).cast(dtype);
+            let part_gradient = plain_head.states_gradient(gradient.clone());
+            states_gradients.push(scaled(part_gradient.cast(DType::F32), unscale));
+            // A sum over many rows: with the states scaled down it is no larger than without the scale.
+            let part = scaled(part, unscale);
             let part = plain_head.weight_gradient(part, gradient).cast(DType::F32);
             weight_gradient = Some(add(weight_gradient, part));
         }
@@ -396,6 +407,46 @@ mod tests {
                 "{logits_at_once} {tied}"
             );
         }
+    }
+
+    #[test]
+    fn float16_keeps_the_gradients_of_improbable_tokens() {
+        let device = Device::default().autodiff();
+        const ROWS: usize = 4096;
+        // Logits 0, -17, -18 and -20: probabilities of 4e-8, 2e-8 and 2e-9, all of which float16 rounds to 0 or 6e-8.
+        let run = |dtype| {
+            let states = Tensor::<2>::from_data([[1.0, 0.5]], &device)
+                .repeat_dim(0, ROWS)
+                .require_grad();
+            let weight = [[0.0, -17.0, -18.0, -20.0], [0.0, 0.0, 0.0, 0.0]];
+            let weight = Tensor::<2>::from_data(weight, &device).require_grad();
+            let loss = linear_cross_entropy(
+                states.clone(),
+                Head::Untied(weight.clone()),
+                Tensor::zeros([ROWS], &device),
+                None,
+                dtype,
+                None,
+                4 * ROWS,
+            );
+            let gradients = loss.mean.backward();
+            let values = |tensor: Tensor<2>| {
+                let data = tensor.grad(&gradients).unwrap().into_data();
+                data.to_vec::<f32>().unwrap()
+            };
+            (values(weight), values(states))
+        };
+        let (weight, states) = run(None);
+        let (half_weight, half_states) = run(Some(DType::F16));
+        for (index, (found, expected)) in half_weight.iter().zip(&weight).enumerate() {
+            if index % 4 > 0 {
+                assert!(
+                    (found / expected - 1.0).abs() < 0.05,
+                    "{index}: {found}, {expected}"
+                );
+            }
+        }
+        assert!((half_states[0] / states[0] - 1.0).abs() < 0.05);
     }
 
     #[test]
