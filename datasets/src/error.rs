@@ -1,6 +1,9 @@
 //! What can be wrong with a text, a tokenizer or a request for a dataset.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+
+use t81_hub::{HubError, open_regular_file};
 
 /// Why a dataset cannot be had, with the file at fault and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +13,23 @@ pub enum DataError {
     #[error("{} does not exist", path.display())]
     MissingFile {
         /// The file.
+        path: PathBuf,
+    },
+    /// A link leads to nothing.
+    #[error("{} is a link to {}, where there is no file", path.display(), target.display())]
+    BrokenLink {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// A pattern in place of a file's name.
+    #[error(
+        "{} does not exist, and patterns are not expanded: name the directory, or each file with --train-file",
+        path.display()
+    )]
+    Pattern {
+        /// The pattern.
         path: PathBuf,
     },
     /// A file holds no text.
@@ -30,13 +50,32 @@ pub enum DataError {
         /// Bytes before the first that is no part of a character.
         offset: usize,
     },
+    /// A text file has an encoding that is not read.
+    #[error(
+        "{} is {encoding} text; convert it: `iconv -f {encoding} -t UTF-8 OLD > NEW`",
+        path.display()
+    )]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// The encoding, as `iconv` calls it.
+        encoding: &'static str,
+    },
+    /// A file that should be text is something else.
+    #[error("{} is {kind}", path.display())]
+    Binary {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do about it.
+        kind: String,
+    },
     /// A file cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the operating system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A directory has no `tokenizer.json`.
     #[error(
@@ -106,7 +145,7 @@ pub enum DataError {
     },
     /// A dataset cannot be had from the Hugging Face Hub.
     #[error(transparent)]
-    Hub(#[from] t81_hub::HubError),
+    Hub(#[from] HubError),
     /// A choice between what the source of the text does not have.
     #[error("{dataset} has no {what} to choose; leave `{asked}` out")]
     NoSuchChoice {
@@ -199,20 +238,27 @@ pub enum DataError {
         columns: Vec<String>,
     },
     /// A column that does not hold text.
-    #[error("the column `{column}` of {} does not hold a text in each row", path.display())]
+    #[error(
+        "the column `{column}` of {} does not hold a text in each row{}",
+        path.display(), choose_of(others)
+    )]
     NotText {
         /// The file.
         path: PathBuf,
-        /// What was asked for.
+        /// What was asked for, or the column that is called as those of text are.
         column: String,
+        /// Columns that do hold text.
+        others: Vec<String>,
     },
-    /// A file of which no column holds text.
-    #[error("{} has no column of text; it has {}", path.display(), list(columns))]
+    /// A file of which no column reads as text.
+    #[error("{} has no column that reads as text; it has {}; {}", path.display(), list(columns), way_to_text(strings))]
     NoTextColumn {
         /// The file.
         path: PathBuf,
         /// What there is.
         columns: Vec<String>,
+        /// Those of strings, which may be chosen.
+        strings: Vec<String>,
     },
     /// A file with several columns of text, none of which stands out.
     #[error("{} has several columns of text; choose one with --text-column: {}", path.display(), list(columns))]
@@ -243,16 +289,45 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A row of a table cannot be read.
+    #[error("{}, line {line}: {reason}", path.display())]
+    TableRow {
+        /// The file.
+        path: PathBuf,
+        /// The line on which the row begins, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No row of a dataset has text.
+    #[error("{dataset} has no text{}", in_column(column))]
+    NoText {
+        /// The file or repository.
+        dataset: String,
+        /// The column that was read, of files that have columns.
+        column: Option<String>,
+    },
+    /// What is held out of a dataset to validate on is too short to predict anything.
+    #[error(
+        "{dataset} has only {tokens} tokens to validate on, but at least 2 are needed: use more text, or name a \
+         validation file or split"
+    )]
+    ShortValidation {
+        /// The source.
+        dataset: String,
+        /// Tokens that there are.
+        tokens: usize,
+    },
     /// Tokens cannot be kept.
     #[error(
-        "cannot write the token cache {}: {source}; make room there or name another directory in T81_CACHE",
+        "cannot write the token cache {}: {reason}; make room there or name another directory in T81_CACHE",
         directory.display()
     )]
     Cache {
         /// The directory of the cache.
         directory: PathBuf,
         /// What the operating system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A single text has no place to cut off its validation part.
     #[error(
@@ -285,9 +360,12 @@ pub enum DataError {
 }
 
 /// Names in a sentence, not all of very many.
-fn list(names: &[String]) -> String {
+pub(crate) fn list(names: &[String]) -> String {
     const SHOWN: usize = 24;
-    let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`"));
+    let shown = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("`{}`", shortened(name)));
     let mut text = shown.collect::<Vec<_>>().join(", ");
     if names.is_empty() {
         text.push_str("none");
@@ -297,12 +375,77 @@ fn list(names: &[String]) -> String {
     text
 }
 
+/// A name that fits into a sentence.
+pub(crate) fn shortened(name: &str) -> String {
+    const SHOWN: usize = 60;
+    match name.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+/// What to do about a file without a column that reads as text.
+fn way_to_text(strings: &[String]) -> String {
+    if strings.is_empty() {
+        "write the text of each row as one string into a column of its own (lists, chat messages and token ids are not read)"
+            .to_owned()
+    } else {
+        format!(
+            "if the text is one of {}, name it with --text-column",
+            list(strings)
+        )
+    }
+}
+
+/// What else could be chosen; empty if nothing could.
+fn choose_of(others: &[String]) -> String {
+    if others.is_empty() {
+        String::new()
+    } else {
+        format!("; choose one with --text-column: {}", list(others))
+    }
+}
+
+fn in_column(column: &Option<String>) -> String {
+    match column {
+        Some(column) => format!(" in the column `{column}`"),
+        None => String::new(),
+    }
+}
+
 impl DataError {
+    /// Opens a file for reading if it is a regular one.
+    pub(crate) fn open(path: &Path) -> Result<File, Self> {
+        open_regular_file(path).map_err(Self::file)
+    }
+
+    /// What a file of this machine met that was opened or read by `t81_hub`.
+    pub(crate) fn file(error: HubError) -> Self {
+        match error {
+            HubError::Io { path, source, .. } => Self::io(&path, source),
+            other => Self::Hub(other),
+        }
+    }
+
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
-            std::io::ErrorKind::NotFound => Self::MissingFile { path },
-            _ => Self::Io { path, source },
+            std::io::ErrorKind::NotFound => Self::missing(path),
+            _ => Self::Io {
+                path,
+                reason: source,
+            },
+        }
+    }
+
+    /// Why there is nothing at a path.
+    pub(crate) fn missing(path: PathBuf) -> Self {
+        if let Ok(target) = std::fs::read_link(&path) {
+            Self::BrokenLink { path, target }
+        } else if path.to_string_lossy().contains(['*', '?', '[']) {
+            Self::Pattern { path }
+        } else {
+            Self::MissingFile { path }
         }
     }
 

@@ -25,6 +25,7 @@ pub(crate) fn default_configuration(id: &str) -> Option<&'static str> {
 pub(crate) struct HubDataset<'c> {
     client: &'c HubClient,
     name: String,
+    asked: RepoId,
     repo: RepoId,
     listing: RepoListing,
 }
@@ -45,10 +46,17 @@ impl<'c> HubDataset<'c> {
         Ok(Self {
             client,
             name: repo.to_string(),
+            asked: repo.clone(),
             // All files are of the same commit, should the branch move meanwhile.
             repo: repo.at_revision(&listing.commit).map_err(wrong)?,
             listing,
         })
+    }
+
+    /// Makes this commit the one that is read offline, once all files that were needed have been downloaded.
+    pub(crate) fn record_revision(&self) {
+        self.client
+            .record_revision(&self.asked, &self.listing.commit);
     }
 }
 

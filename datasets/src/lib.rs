@@ -17,7 +17,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Text comes from files of text, JSON lines or parquet, from directories and Hub repositories of such files, or from the
+//! Text comes from files of text, JSON lines, tables (CSV, TSV) or parquet, from directories and Hub repositories of such files, or from the
 //! story generator. It is read and tokenized as a stream: what is in memory does not grow with it, where a [`TokenCache`]
 //! takes the tokens.
 //!
@@ -28,7 +28,9 @@
 
 mod blocks;
 mod encode;
+mod encoding;
 mod error;
+mod foreign;
 mod hub;
 mod layout;
 mod load;

@@ -7,11 +7,11 @@ use std::path::Path;
 use tokenizers::Tokenizer;
 
 use crate::encode::{Encoder, without_limits};
-use crate::error::DataError;
+use crate::error::{DataError, list};
 use crate::layout::{CARD, DataFiles, Format, choose_files, read_card};
 use crate::options::{LoadEvent, LoadOptions, RowKind};
 use crate::repository::Repository;
-use crate::rows::{DataFile, LineProbe, Part, RowSink, hold_out_point, is_plain_text};
+use crate::rows::{DataFile, LineProbe, Part, RowSink, hold_out_point};
 use crate::split::SplitSelection;
 use crate::tokens::{Fingerprint, Tokens};
 
@@ -36,6 +36,8 @@ pub(crate) struct Loader<'a> {
     pub(crate) separator: Vec<u32>,
     pub(crate) events: &'a mut dyn FnMut(LoadEvent<'_>),
     pub(crate) fingerprint: OnceCell<Fingerprint>,
+    /// Whether the cache could not be written.
+    pub(crate) cache_failed: bool,
 }
 
 /// How the files of a dataset are read.
@@ -65,6 +67,13 @@ impl Loader<'_> {
             }
         }
         let files = choose_files(&repository.name(), &names, &card, configuration)?;
+        if !files.left_out.is_empty() {
+            (self.events)(LoadEvent::Note(&format!(
+                "{}: left out, as most files have another format: {}",
+                repository.name(),
+                list(&files.left_out)
+            )));
+        }
         self.splits(repository, &files)
     }
 
@@ -112,7 +121,7 @@ impl Loader<'_> {
         if !(fraction > 0.0 && fraction < 1.0) {
             return Err(DataError::ValidationFraction { fraction });
         }
-        if train_files.len() == 1 && train.is_whole() && is_plain_text(&first) {
+        if train_files.len() == 1 && train.is_whole() && first.is_plain_text() {
             return self.ends_of_text(&first, train_limit, validation_limit);
         }
         let limit = train_limit.saturating_add(validation_limit);
@@ -125,7 +134,14 @@ impl Loader<'_> {
         let file = DataFile::open(&path.display().to_string(), path)?;
         let reading = self.reading(&file)?;
         let mut parts = self.beginning(&reading);
-        parts.push(self.tokens(&file, &reading, left(limit, &parts))?);
+        let tokens = self.tokens(&file, &reading, left(limit, &parts))?;
+        if tokens.is_empty() && left(limit, &parts) > 0 {
+            return Err(DataError::NoText {
+                dataset: file.name,
+                column: reading.column,
+            });
+        }
+        parts.push(tokens);
         Ok(Tokens::concat(&parts).slice(0..limit))
     }
 
@@ -157,6 +173,12 @@ impl Loader<'_> {
     /// Column and kind of the rows, told from the first file.
     fn reading(&mut self, first: &DataFile) -> Result<Reading, DataError> {
         let column = first.text_column(self.options.text_column.as_deref())?;
+        if let Some(column) = &column {
+            (self.events)(LoadEvent::TextColumn {
+                file: &first.name,
+                column,
+            });
+        }
         let documents = match (&column, self.options.rows) {
             (None, _) | (_, RowKind::Lines) => false,
             (_, RowKind::Documents) => true,
@@ -205,6 +227,8 @@ impl Loader<'_> {
         }
         let wanted = selection.rows(total);
         let mut parts = self.beginning(reading);
+        // A slice may have no rows.
+        let mut has_text = left(limit, &parts) == 0 || !selection.is_whole();
         let mut rows_before = 0;
         for (index, name) in names.iter().enumerate() {
             if left(limit, &parts) == 0 || rows_before >= wanted.end {
@@ -220,7 +244,15 @@ impl Loader<'_> {
             if file.kind.format == Format::Text && index > 0 {
                 parts.push(Tokens::from(self.separator.clone()));
             }
-            parts.push(self.tokens(&file, reading, left(limit, &parts))?);
+            let tokens = self.tokens(&file, reading, left(limit, &parts))?;
+            has_text |= !tokens.is_empty();
+            parts.push(tokens);
+        }
+        if !has_text {
+            return Err(DataError::NoText {
+                dataset: repository.name(),
+                column: reading.column.clone(),
+            });
         }
         Ok(Tokens::concat(&parts).slice(0..limit))
     }
@@ -233,7 +265,7 @@ impl Loader<'_> {
         limit: usize,
     ) -> Result<Tokens, DataError> {
         let cache = match &self.options.cache {
-            Some(cache) if is_worth_hashing(file, limit) => cache,
+            Some(cache) if is_worth_hashing(file, limit) && !self.cache_failed => cache,
             _ => return self.tokenize_in_memory(file, reading, limit),
         };
         let facts = self.facts(file, reading)?;
@@ -250,18 +282,35 @@ impl Loader<'_> {
         }
         let mut writer = match cache.writer(self.tokenizer) {
             Ok(writer) => writer,
-            Err(error) => {
-                (self.events)(LoadEvent::Note(&format!("tokens are not kept: {error}")));
-                return self.tokenize_in_memory(file, reading, limit);
-            }
+            Err(error) => return self.without_cache(file, reading, limit, &error),
         };
-        let whole = self.tokenize(file, reading, limit, &mut |tokens| writer.push(tokens))?;
-        let tokens = writer.finish(key(if whole { usize::MAX } else { limit }))?;
+        let kept = self
+            .tokenize(file, reading, limit, &mut |tokens| writer.push(tokens))
+            .and_then(|whole| writer.finish(key(if whole { usize::MAX } else { limit })));
+        let tokens = match kept {
+            Err(error @ DataError::Cache { .. }) => {
+                return self.without_cache(file, reading, limit, &error);
+            }
+            kept => kept?,
+        };
         (self.events)(LoadEvent::Tokenized {
             file: &file.name,
             tokens: tokens.len(),
         });
         Ok(tokens)
+    }
+
+    /// The tokens of a file where the cache cannot be written, which is not tried again.
+    fn without_cache(
+        &mut self,
+        file: &DataFile,
+        reading: &Reading,
+        limit: usize,
+        error: &DataError,
+    ) -> Result<Tokens, DataError> {
+        self.cache_failed = true;
+        (self.events)(LoadEvent::Note(&format!("tokens are not kept: {error}")));
+        self.tokenize_in_memory(file, reading, limit)
     }
 
     /// All that the tokens of a file follow from, but for their number.
@@ -340,12 +389,23 @@ impl Loader<'_> {
             events: self.events,
             file: &file.name,
             documents: reading.documents,
-            row_has_text: false,
+            row: RowText::Missing,
+            rows: 0,
+            rows_without_text: 0,
             text_bytes: 0,
             reported: 0,
         };
         file.read(reading.column.as_deref(), &mut rows)?;
         rows.encoder.finish(rows.sink)?;
+        if let Some(column) = &reading.column
+            && rows.rows_without_text > 0
+        {
+            let note = format!(
+                "{}: {} of {} rows have no text in the column `{column}` and are left out",
+                file.name, rows.rows_without_text, rows.rows
+            );
+            (rows.events)(LoadEvent::Note(&note));
+        }
         Ok(!rows.encoder.is_full())
     }
 }
@@ -357,9 +417,19 @@ struct EncodedRows<'e, 't> {
     events: &'e mut dyn FnMut(LoadEvent<'_>),
     file: &'e str,
     documents: bool,
-    row_has_text: bool,
+    row: RowText,
+    rows: u64,
+    rows_without_text: u64,
     text_bytes: u64,
     reported: u64,
+}
+
+/// What the current row has had so far.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RowText {
+    Missing,
+    Empty,
+    Some,
 }
 
 impl EncodedRows<'_, '_> {
@@ -375,7 +445,11 @@ impl EncodedRows<'_, '_> {
 impl RowSink for EncodedRows<'_, '_> {
     fn text(&mut self, text: &str) -> Result<ControlFlow<()>, DataError> {
         self.encoder.text(text, self.sink)?;
-        self.row_has_text |= !text.is_empty();
+        if !text.is_empty() {
+            self.row = RowText::Some;
+        } else if self.row == RowText::Missing {
+            self.row = RowText::Empty;
+        }
         self.text_bytes += text.len() as u64;
         if self.text_bytes - self.reported >= EVENT_BYTES {
             self.reported = self.text_bytes;
@@ -388,10 +462,14 @@ impl RowSink for EncodedRows<'_, '_> {
     }
 
     fn end_row(&mut self) -> Result<ControlFlow<()>, DataError> {
-        if self.documents && self.row_has_text {
+        if self.documents && self.row == RowText::Some {
             self.encoder.end_document(self.sink)?;
         }
-        self.row_has_text = false;
+        // Of lines, many are empty.
+        let has_text = self.row == RowText::Some || (self.row == RowText::Empty && !self.documents);
+        self.rows += 1;
+        self.rows_without_text += u64::from(!has_text);
+        self.row = RowText::Missing;
         Ok(self.flow())
     }
 }

@@ -29,7 +29,7 @@ pub struct LoadOptions {
     pub train_split: Option<String>,
     /// The split to validate on, or a slice of it (`validation`, or another one that is called so or for testing).
     pub validation_split: Option<String>,
-    /// The column that holds the text (`text`, `content`, or the only one with text).
+    /// The column that holds the text (`text`, `content`, or the only one that reads as text).
     pub text_column: Option<String>,
     /// Whether rows are lines or documents (told from the first rows).
     pub rows: RowKind,
@@ -76,7 +76,7 @@ impl LoadOptions {
     }
 }
 
-/// What a row of a parquet or JSON file is.
+/// What a row of a parquet file, a JSON file or a table is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RowKind {
     /// Lines if each of the first 100 rows of the training split is empty or a single line that ends in its line end, as in
@@ -113,6 +113,13 @@ pub enum LoadEvent<'a> {
         file: &'a str,
         /// Its tokens, or as many as were wanted.
         tokens: usize,
+    },
+    /// Text is read from a column.
+    TextColumn {
+        /// The first file that has it.
+        file: &'a str,
+        /// The column.
+        column: &'a str,
     },
     /// Something that the user may want to know.
     Note(&'a str),

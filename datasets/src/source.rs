@@ -48,8 +48,8 @@ const SEPARATORS: &[&str] = &[
 pub enum DatasetSource {
     /// The generated [`StoryCorpus`].
     Stories,
-    /// Files of parquet, JSON lines or UTF-8 text, all of one format, to train on in this order. A single text is split into
-    /// a first part to train and a last part to validate on.
+    /// Files of parquet, JSON lines, comma- or tab-separated values or text, all of one format, to train on in this order. A
+    /// single text is split into a first part to train and a last part to validate on.
     Files(Vec<PathBuf>),
     /// A directory that is laid out as a dataset repository.
     Directory(PathBuf),
@@ -113,6 +113,7 @@ impl DatasetSource {
             separator: separator(tokenizer, options)?,
             events,
             fingerprint: OnceCell::new(),
+            cache_failed: false,
         };
         let (train, validation) = match self {
             Self::Stories => stories(&mut loader)?,
@@ -121,6 +122,7 @@ impl DatasetSource {
                 let files = DataFiles {
                     configuration: None,
                     splits: vec![("train".to_owned(), repository.files()?)],
+                    left_out: Vec::new(),
                 };
                 loader.splits(&repository, &files)?
             }
@@ -138,9 +140,18 @@ impl DatasetSource {
                 };
                 let dataset = HubDataset::open(client, id, options.revision.as_deref())?;
                 let configuration = options.configuration.as_deref();
-                loader.repository(&dataset, configuration.or(default_configuration(id)))?
+                let streams =
+                    loader.repository(&dataset, configuration.or(default_configuration(id)))?;
+                dataset.record_revision();
+                streams
             }
         };
+        if train.len() >= 2 && validation.len() < 2 {
+            return Err(DataError::ShortValidation {
+                dataset: self.to_string(),
+                tokens: validation.len(),
+            });
+        }
         for tokens in [&train, &validation] {
             if tokens.len() < 2 {
                 return Err(DataError::TooFewTokens {
@@ -266,14 +277,14 @@ impl FromStr for DatasetSource {
             return Ok(Self::Files(vec![path.to_owned()]));
         }
         let is_file_name = path.extension().is_some_and(|extension| {
-            ["txt", "jsonl", "json", "parquet", "gz", "zst"]
-                .iter()
-                .any(|known| extension == *known)
+            [
+                "txt", "jsonl", "json", "ndjson", "csv", "tsv", "parquet", "gz", "zst",
+            ]
+            .iter()
+            .any(|known| extension == *known)
         });
         if path.is_absolute() || name.starts_with('.') || is_file_name {
-            Err(DataError::MissingFile {
-                path: path.to_owned(),
-            })
+            Err(DataError::missing(path.to_owned()))
         } else if RepoId::dataset(name).is_ok() {
             Ok(Self::Hub(name.to_owned()))
         } else {

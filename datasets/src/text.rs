@@ -1,18 +1,46 @@
 //! Text files.
 
-use std::fs;
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::Path;
 
-use crate::error::DataError;
+use t81_hub::{HubError, SpecialFile};
 
-/// Reads a text file as it is: no byte is dropped, neither a byte-order mark nor a carriage return.
+use crate::encoding::{BEGINNING_BYTES, Encoding, beginning};
+use crate::error::DataError;
+use crate::foreign::check_foreign;
+use crate::layout::Format;
+
+/// Reads a text file as it is: no byte is dropped, neither a byte-order mark nor a carriage return. UTF-16 with a byte-order
+/// mark is decoded. A pipe is read to its end.
 ///
 /// # Errors
 ///
 /// [`DataError::MissingFile`], [`DataError::EmptyFile`], [`DataError::InvalidUtf8`] with the offset of the byte at
-/// fault, and [`DataError::Io`].
+/// fault, [`DataError::Encoding`], [`DataError::Binary`], [`DataError::Hub`] for what is neither a file nor a pipe, and
+/// [`DataError::Io`].
 pub fn read_text(path: &Path) -> Result<String, DataError> {
-    let bytes = fs::read(path).map_err(|source| DataError::io(path, source))?;
+    let io = |source| DataError::io(path, source);
+    let metadata = std::fs::metadata(path).map_err(io)?;
+    match SpecialFile::of(metadata.file_type()) {
+        None | Some(SpecialFile::Pipe) => {}
+        Some(kind) => {
+            return Err(DataError::Hub(HubError::NotAFile {
+                path: path.to_owned(),
+                kind,
+            }));
+        }
+    }
+    let file = File::open(path).map_err(io)?;
+    let mut contents = BufReader::with_capacity(BEGINNING_BYTES, file);
+    let first = beginning(&mut contents).map_err(io)?;
+    check_foreign(path, first, Format::Text)?;
+    let encoding = Encoding::recognize(path, first)?;
+    let mut bytes = Vec::new();
+    encoding
+        .decode(contents)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
     if bytes.is_empty() {
         return Err(DataError::EmptyFile {
             path: path.to_owned(),

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
+use t81_hub::{ForeignContent, HubError, read_if_exists};
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -118,14 +119,14 @@ pub fn save_tokenizer(
     });
     fs::create_dir_all(directory).map_err(|source| DataError::Io {
         path: directory.to_owned(),
-        source,
+        reason: source,
     })?;
     for (name, text) in [
         (TOKENIZER_FILE, written),
         (TOKENIZER_CONFIG_FILE, format!("{config:#}")),
     ] {
         let path = directory.join(name);
-        fs::write(&path, text + "\n").map_err(|source| DataError::Io { path, source })?;
+        fs::write(&path, text + "\n").map_err(|reason| DataError::Io { path, reason })?;
     }
     Ok(())
 }
@@ -134,19 +135,19 @@ pub fn save_tokenizer(
 ///
 /// # Errors
 ///
-/// [`DataError::MissingTokenizer`], [`DataError::CorruptTokenizer`] and [`DataError::Io`].
+/// [`DataError::MissingTokenizer`], [`DataError::CorruptTokenizer`], [`DataError::Hub`] for what is not a file or not the
+/// tokenizer's, and [`DataError::Io`].
 pub fn load_tokenizer(directory: impl AsRef<Path>) -> Result<Tokenizer, DataError> {
     let path = directory.as_ref().join(TOKENIZER_FILE);
-    let bytes = fs::read(&path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => DataError::MissingTokenizer { path: path.clone() },
-        _ => DataError::Io {
-            path: path.clone(),
-            source,
+    let Some(bytes) = read_if_exists(&path).map_err(DataError::file)? else {
+        return Err(DataError::MissingTokenizer { path });
+    };
+    Tokenizer::from_bytes(&bytes).map_err(|error| match ForeignContent::recognize(&bytes) {
+        Some(found) => DataError::Hub(HubError::Foreign { path, found }),
+        None => DataError::CorruptTokenizer {
+            path,
+            reason: error.to_string(),
         },
-    })?;
-    Tokenizer::from_bytes(bytes).map_err(|error| DataError::CorruptTokenizer {
-        path,
-        reason: error.to_string(),
     })
 }
 

@@ -1,10 +1,11 @@
 //! The crate's error type.
 
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use t81_core::{CodecError, QuantizeError};
-use t81_hub::HubError;
+use t81_hub::{HubError, SpecialFile};
 use thiserror::Error;
 
 use crate::format_error::FormatError;
@@ -25,11 +26,13 @@ pub enum GgufError {
         /// The system's reason.
         source: io::Error,
     },
-    /// A directory or device where a regular file belongs.
-    #[error("`{}` is not a regular file", path.display())]
+    /// A directory, pipe or device where a regular file belongs.
+    #[error("`{}` is {kind}, not a regular file", path.display())]
     NotAFile {
-        /// What was found.
+        /// The path.
         path: PathBuf,
+        /// What it leads to.
+        kind: SpecialFile,
     },
     /// The output exists and overwriting was not asked for.
     #[error("`{}` exists already; pass --overwrite to replace it", path.display())]
@@ -221,6 +224,17 @@ pub enum GgufError {
 }
 
 impl GgufError {
+    /// Checks that `attributes`, of what `path` leads to, are those of a regular file.
+    pub(crate) fn check_regular(path: &Path, attributes: &Metadata) -> Result<(), Self> {
+        match SpecialFile::of(attributes.file_type()) {
+            None => Ok(()),
+            Some(kind) => Err(Self::NotAFile {
+                path: path.to_owned(),
+                kind,
+            }),
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         GgufError::Io {
             action,

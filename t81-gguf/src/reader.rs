@@ -1,7 +1,7 @@
 //! Reading a GGUF file through a memory map.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -38,6 +38,8 @@ impl GgufFile {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, GgufError> {
         let path = path.as_ref();
         let io = |source| GgufError::io("open", path, source);
+        // Opening a pipe would wait for its writer.
+        GgufError::check_regular(path, &fs::metadata(path).map_err(io)?)?;
         Self::from_file(&File::open(path).map_err(io)?, path)
     }
 
@@ -45,11 +47,7 @@ impl GgufFile {
     pub(crate) fn from_file(file: &File, path: &Path) -> Result<Self, GgufError> {
         let io = |source| GgufError::io("read", path, source);
         let attributes = file.metadata().map_err(io)?;
-        if !attributes.is_file() {
-            return Err(GgufError::NotAFile {
-                path: path.to_owned(),
-            });
-        }
+        GgufError::check_regular(path, &attributes)?;
         let malformed = |source| GgufError::Malformed {
             path: path.to_owned(),
             source,

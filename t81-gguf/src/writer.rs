@@ -226,13 +226,16 @@ pub fn check_output(path: &Path, overwrite: bool) -> Result<(), GgufError> {
     let folder = folder(path);
     fs::metadata(folder).map_err(|source| GgufError::io("write to", folder, source))?;
     match fs::metadata(path) {
-        Ok(attributes) if !attributes.is_file() => Err(GgufError::NotAFile {
-            path: path.to_owned(),
-        }),
-        Ok(_) if !overwrite => Err(GgufError::OutputExists {
-            path: path.to_owned(),
-        }),
-        Ok(_) => Ok(()),
+        Ok(attributes) => {
+            GgufError::check_regular(path, &attributes)?;
+            if overwrite {
+                Ok(())
+            } else {
+                Err(GgufError::OutputExists {
+                    path: path.to_owned(),
+                })
+            }
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(GgufError::io("write", path, error)),
     }

@@ -414,6 +414,25 @@ fn errors_name_the_file() {
         GgufFile::open(directory.path()),
         Err(GgufError::NotAFile { .. })
     ));
+    // The device has no end, and a pipe without a writer would keep the reader waiting.
+    #[cfg(unix)]
+    for (special, kind) in [("/dev/zero", "a character device"), ("pipe", "a pipe")] {
+        let path = directory.path().join(special);
+        if special == "pipe" {
+            assert!(
+                std::process::Command::new("mkfifo")
+                    .arg(&path)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+        let error = GgufFile::open(&path).unwrap_err().to_string();
+        assert!(
+            error.ends_with(&format!("is {kind}, not a regular file")),
+            "{error}"
+        );
+    }
     assert!(matches!(
         GgufFile::open(directory.path().join("absent")),
         Err(GgufError::Io { .. })

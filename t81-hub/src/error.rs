@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Dtype, ForeignContent, RemoteError};
+use crate::{Dtype, ForeignContent, RemoteError, SpecialFile};
 
 /// What can go wrong with the files of a model. Each message names the file and, where there is one, the tensor
 /// or field, and says the way out where one exists.
@@ -34,8 +34,13 @@ pub enum HubError {
         source: std::io::Error,
     },
     /// A path that must be a regular file is something else.
-    #[error("`{}` is not a regular file", .0.display())]
-    NotAFile(PathBuf),
+    #[error("`{}` is {kind}, not a regular file{}", path.display(), kind.hint())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it leads to.
+        kind: SpecialFile,
+    },
     /// A JSON file is larger than anything sensible.
     #[error("`{}` has {bytes} bytes, more than the {limit} that such a file may have", path.display())]
     FileTooLarge {

@@ -11,7 +11,7 @@ use crate::header::{HeaderEntry, parse_header};
 use crate::json::{UniqueMap, read_json};
 use crate::pages::Pages;
 use crate::tensor_names::{numbered_shards, safetensors_in};
-use crate::{ForeignContent, HubError, MemoryTensor, TensorView};
+use crate::{ForeignContent, HubError, MemoryTensor, TensorView, open_regular_file};
 
 /// File name of a model that is not sharded.
 pub(crate) const SINGLE_FILE: &str = "model.safetensors";
@@ -201,11 +201,8 @@ impl TensorFiles {
 
 impl Shard {
     fn open(path: PathBuf) -> Result<Self, HubError> {
-        let metadata = std::fs::metadata(&path).map_err(HubError::io("open", &path))?;
-        if !metadata.is_file() {
-            return Err(HubError::NotAFile(path));
-        }
-        let file = File::open(&path).map_err(HubError::io("open", &path))?;
+        let file = open_regular_file(&path)?;
+        let metadata = file.metadata().map_err(HubError::io("read", &path))?;
         let map = if metadata.len() == 0 {
             None
         } else {

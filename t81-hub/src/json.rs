@@ -1,7 +1,6 @@
 //! Reading JSON files that nobody vouches for.
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::marker::PhantomData;
 use std::path::Path;
@@ -9,14 +8,12 @@ use std::path::Path;
 use serde::de::{DeserializeOwned, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::{ForeignContent, HubError};
+use crate::{ForeignContent, HubError, open_regular_file};
 
 /// Reads at most `limit` bytes of a regular file; a larger file, a directory or a pipe is an error.
 pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, HubError> {
-    let metadata = std::fs::metadata(path).map_err(HubError::io("open", path))?;
-    if !metadata.is_file() {
-        return Err(HubError::NotAFile(path.to_path_buf()));
-    }
+    let file = open_regular_file(path)?;
+    let metadata = file.metadata().map_err(HubError::io("read", path))?;
     let too_large = |bytes| HubError::FileTooLarge {
         path: path.to_path_buf(),
         bytes,
@@ -25,7 +22,6 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, HubError>
     if metadata.len() > limit {
         return Err(too_large(metadata.len()));
     }
-    let file = File::open(path).map_err(HubError::io("open", path))?;
     let mut bytes = Vec::with_capacity(metadata.len() as usize);
     file.take(limit + 1)
         .read_to_end(&mut bytes)
@@ -164,7 +160,7 @@ mod tests {
         ));
         assert!(matches!(
             read_limited(directory.path(), 4),
-            Err(HubError::NotAFile(_))
+            Err(HubError::NotAFile { .. })
         ));
     }
 

@@ -31,6 +31,7 @@ mod pages;
 mod quantized;
 mod remote;
 mod resolve;
+mod special_file;
 mod streamed;
 mod t81;
 mod tensor_names;
@@ -49,6 +50,7 @@ pub use remote::{
     RepoListing, SilentDownloads, TerminalDownloads,
 };
 pub use resolve::{ResolveOptions, resolve};
+pub use special_file::{SpecialFile, open_regular_file, read_if_exists};
 pub use t81::{
     CompleteDirectory, DenseSink, DenseTensorInfo, FORMAT_VERSION, METADATA_FILE, OutputFormat,
     ParseOutputFormatError, Storage, T81Directory, T81Metadata, T81Statistics, T81Tensor,

@@ -97,6 +97,9 @@ fn report(event: LoadEvent<'_>, last: &mut Instant) {
         LoadEvent::Cached { file, tokens } => {
             eprintln!("{file}: {tokens} tokens, from the cache");
         }
+        LoadEvent::TextColumn { file, column } => {
+            eprintln!("{file}: the text is in the column `{column}`");
+        }
         LoadEvent::Note(note) => eprintln!("note: {note}"),
         _ => {}
     }

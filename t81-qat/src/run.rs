@@ -112,6 +112,7 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
     };
     let evaluation = EvaluationLoader {
         blocks: data.evaluation.clone(),
+        start: 0,
         samples: data.eval_samples,
         batch_size: session.settings.per_device_train_batch_size,
     };

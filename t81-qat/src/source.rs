@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use t81_burn::models::llama::{AttentionBiases, LlamaConfig};
 use t81_burn::models::{Decoder, DecoderConfig};
 use t81_datasets::{load_tokenizer, save_tokenizer, story_tokenizer};
-use t81_hub::{COMPANION_FILES, Checkpoint, ModelConfig, ResolveOptions, TOKENIZER_FILES};
+use t81_hub::{
+    COMPANION_FILES, Checkpoint, ModelConfig, ResolveOptions, TOKENIZER_FILES, read_if_exists,
+};
 use tokenizers::Tokenizer;
 
 use crate::architecture::decoder_config;
@@ -207,10 +209,8 @@ fn existing_files(directory: &Path) -> Result<Vec<(String, Vec<u8>)>, QatError> 
     let mut files = Vec::new();
     for name in TOKENIZER_FILES.iter().chain(COMPANION_FILES) {
         let path = directory.join(name);
-        match std::fs::read(&path) {
-            Ok(bytes) => files.push(((*name).to_string(), bytes)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(QatError::file("read", path)(error)),
+        if let Some(bytes) = read_if_exists(&path)? {
+            files.push(((*name).to_string(), bytes));
         }
     }
     Ok(files)

@@ -16,6 +16,10 @@ pub(crate) enum Format {
     Json,
     /// Apache Parquet.
     Parquet,
+    /// A table with commas between values.
+    Csv,
+    /// A table with tabs between values.
+    Tsv,
 }
 
 /// How a whole file is compressed.
@@ -34,9 +38,9 @@ const EXTENSIONS: &[(&str, Option<Format>)] = &[
     ("jsonl", Some(Format::Json)),
     ("json", Some(Format::Json)),
     ("ndjson", Some(Format::Json)),
-    ("csv", None),
+    ("csv", Some(Format::Csv)),
     ("txt", Some(Format::Text)),
-    ("tsv", None),
+    ("tsv", Some(Format::Tsv)),
     ("tar", None),
     ("zip", None),
     ("xml", None),
@@ -105,7 +109,7 @@ pub(super) fn hint(names: &[&str], found: Option<&str>) -> String {
         None if has_script => "it has a loading script, which is not run; --dataset-revision refs/convert/parquet names \
                                the Hub's own conversion to parquet, where it has made one"
             .to_owned(),
-        None => "it has no .parquet, .jsonl, .json or .txt file".to_owned(),
+        None => "it has no .parquet, .jsonl, .json, .csv, .tsv or .txt file".to_owned(),
     }
 }
 
@@ -135,7 +139,9 @@ mod tests {
             ("x.txt", kind(Format::Text, Compression::None)),
             ("x.txt.gz", kind(Format::Text, Compression::Gzip)),
             ("x.parquet.gz", None),
-            ("x.csv", None),
+            ("x.csv", kind(Format::Csv, Compression::None)),
+            ("x.tsv.gz", kind(Format::Tsv, Compression::Gzip)),
+            ("x.arrow", None),
             ("README.md", None),
             ("txt", None),
             (".gz", None),
@@ -150,8 +156,8 @@ mod tests {
         assert_eq!(prevailing(&["a.txt", "b.txt", "c.jsonl"]), Ok(Format::Text));
         assert_eq!(prevailing(&["a.txt", "c.jsonl"]), Ok(Format::Json));
         assert_eq!(
-            prevailing(&["LICENSE.txt", "c.csv"]),
-            Err(Some("csv".to_owned()))
+            prevailing(&["LICENSE.txt", "c.arrow"]),
+            Err(Some("arrow".to_owned()))
         );
         assert_eq!(prevailing(&["x.py", "README"]), Err(None));
     }

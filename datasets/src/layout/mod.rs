@@ -24,6 +24,8 @@ pub(crate) struct DataFiles {
     pub(crate) configuration: Option<String>,
     /// Splits in the order of the card, or else train, validation, test.
     pub(crate) splits: Vec<(String, Vec<String>)>,
+    /// Files of the splits that could be read but have another format than the others.
+    pub(crate) left_out: Vec<String>,
 }
 
 impl DataFiles {
@@ -206,12 +208,19 @@ fn finish(
         dataset: dataset.to_owned(),
         hint: format::hint(names, found.as_deref()),
     })?;
+    let has_format = |name: &str| FileKind::of(name).is_some_and(|kind| kind.format == format);
+    let left_out = splits
+        .iter()
+        .flat_map(|(_, files)| files)
+        .filter(|name| FileKind::of(name).is_some() && !has_format(name))
+        .map(|name| (*name).to_owned())
+        .collect();
     let splits: Vec<_> = splits
         .into_iter()
         .map(|(split, files)| {
             let files: Vec<String> = files
                 .into_iter()
-                .filter(|name| FileKind::of(name).is_some_and(|kind| kind.format == format))
+                .filter(|name| has_format(name))
                 .map(str::to_owned)
                 .collect();
             (split, files)
@@ -221,6 +230,7 @@ fn finish(
     Ok(DataFiles {
         configuration: configuration.map(str::to_owned),
         splits,
+        left_out,
     })
 }
 

@@ -264,7 +264,7 @@ fn without_any_sign_everything_is_for_training() {
 fn what_cannot_be_read_is_said_with_the_way_out() {
     for (listing, said) in [
         (&["x.py", "README.md"][..], "loading script"),
-        (&["train.csv", "LICENSE.txt"], "its data files are .csv"),
+        (&["train.arrow", "LICENSE.txt"], "its data files are .arrow"),
         (&["README.md"], "it has no .parquet"),
         (&[], "it has no .parquet"),
     ] {

@@ -1,45 +1,86 @@
 //! JSON: an object a line, or one array of objects.
 
-use std::cell::Cell;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::ops::ControlFlow;
-use std::rc::Rc;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::columns::Column;
+use super::columns::{Column, ColumnSample, SAMPLED_ROWS};
+use super::row_limit::{LONGEST_ROW, RowLimit, TOO_LONG};
 use super::{DataFile, RowSink};
 use crate::error::DataError;
 
-/// Bytes of the longest row: a file without line ends must not be read into memory.
-const LONGEST_ROW: u64 = 64 << 20;
-
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-
-/// The columns of the first row.
+/// The columns of the first rows, any of which may lack some.
 pub(super) fn columns(file: &DataFile) -> Result<Vec<Column>, DataError> {
-    let mut first = None;
+    let mut sample = ColumnSample::default();
+    let mut rows = 0;
     for_each_row(file, AllColumns, &mut |row| {
-        first = Some(row);
-        Ok(ControlFlow::Break(()))
+        for (name, value) in row {
+            match value {
+                Value::String(text) => sample.text(&name, &text),
+                Value::Null => sample.declare(&name),
+                _ => sample.other(&name),
+            }
+        }
+        rows += 1;
+        Ok(if rows < SAMPLED_ROWS {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        })
     })?;
-    first.ok_or_else(|| DataError::EmptyFile {
-        path: file.path.clone(),
-    })
+    if rows == 0 {
+        return Err(DataError::EmptyFile {
+            path: file.path.clone(),
+        });
+    }
+    Ok(sample.finish())
 }
 
-/// Hands the texts of `column` to `sink`. A row whose text is null has none.
+/// Hands the texts of `column` to `sink`. A row whose text is null or missing has none, but one row must have the column.
 pub(super) fn read(file: &DataFile, column: &str, sink: &mut dyn RowSink) -> Result<(), DataError> {
-    for_each_row(file, OneText(column), &mut |text| {
-        if let Some(text) = text
-            && sink.text(&text)?.is_break()
-        {
-            return Ok(ControlFlow::Break(()));
-        }
-        sink.end_row()
-    })
+    let (mut found, mut others) = (false, None);
+    let mut ended = true;
+    for_each_row(file, OneText(column), &mut |field| {
+        let flow = match field {
+            Field::Text(text) => {
+                found = true;
+                sink.text(&text)?
+            }
+            Field::Null => {
+                found = true;
+                ControlFlow::Continue(())
+            }
+            Field::Missing(columns) => {
+                others.get_or_insert(columns);
+                ControlFlow::Continue(())
+            }
+        };
+        let flow = match flow {
+            ControlFlow::Continue(()) => sink.end_row()?,
+            stop => stop,
+        };
+        ended = flow.is_continue();
+        Ok(flow)
+    })?;
+    match others {
+        Some(columns) if ended && !found => Err(DataError::UnknownColumn {
+            path: file.path.clone(),
+            column: column.to_owned(),
+            columns,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What a row has in a column.
+enum Field {
+    Text(String),
+    Null,
+    /// No such column, but others.
+    Missing(Vec<String>),
 }
 
 /// What to take of a row.
@@ -53,14 +94,17 @@ trait TakeRow: Copy {
 struct OneText<'c>(&'c str);
 
 impl TakeRow for OneText<'_> {
-    type Row = Option<String>;
+    type Row = Field;
 
     fn take<'de, A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Row, A::Error> {
         let mut text = None;
         let mut others = Vec::new();
         while let Some(name) = fields.next_key::<String>()? {
             if name == self.0 {
-                text = Some(fields.next_value::<Option<String>>()?);
+                text = Some(match fields.next_value::<Option<String>>()? {
+                    Some(text) => Field::Text(text),
+                    None => Field::Null,
+                });
             } else {
                 fields.next_value::<IgnoredAny>()?;
                 if others.len() < 20 {
@@ -68,28 +112,21 @@ impl TakeRow for OneText<'_> {
                 }
             }
         }
-        text.ok_or_else(|| {
-            let others = others.join("`, `");
-            A::Error::custom(format!("no field `{}`; it has `{others}`", self.0))
-        })
+        Ok(text.unwrap_or(Field::Missing(others)))
     }
 }
 
-/// The names of all columns.
+/// All columns with their values.
 #[derive(Clone, Copy)]
 struct AllColumns;
 
 impl TakeRow for AllColumns {
-    type Row = Vec<Column>;
+    type Row = Vec<(String, Value)>;
 
     fn take<'de, A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Row, A::Error> {
         let mut columns = Vec::new();
         while let Some(name) = fields.next_key::<String>()? {
-            let is_text = matches!(
-                fields.next_value::<Value>()?,
-                Value::String(_) | Value::Null
-            );
-            columns.push(Column { name, is_text });
+            columns.push((name, fields.next_value()?));
         }
         Ok(columns)
     }
@@ -126,14 +163,7 @@ fn for_each_row<T: TakeRow>(
     callback: RowCallback<'_, T::Row>,
 ) -> Result<(), DataError> {
     let io = |source| DataError::io(&file.path, source);
-    let mut contents = BufReader::with_capacity(1 << 20, file.contents()?);
-    if contents
-        .fill_buf()
-        .map_err(io)?
-        .starts_with(BYTE_ORDER_MARK)
-    {
-        contents.consume(BYTE_ORDER_MARK.len());
-    }
+    let mut contents = BufReader::with_capacity(1 << 20, file.unmarked_contents()?);
     let first = contents
         .fill_buf()
         .map_err(io)?
@@ -178,12 +208,24 @@ fn for_each_line<T: TakeRow>(
         let row = RowSeed(take)
             .deserialize(&mut deserializer)
             .and_then(|row| deserializer.end().map(|()| row))
-            .map_err(|error| malformed(without_line(&error)))?;
+            .map_err(|error| malformed(without_line(&error) + nan_hint(&line)))?;
         if callback(row)?.is_break() {
             break;
         }
     }
     Ok(())
+}
+
+/// What to do about a word that Python writes and JSON does not have; may be empty.
+fn nan_hint(line: &[u8]) -> &'static str {
+    if line
+        .windows(4)
+        .any(|window| window == b" NaN" || window == b":NaN")
+    {
+        " (JSON has no NaN; write null)"
+    } else {
+        ""
+    }
 }
 
 /// What is wrong, without the line number, which is that within the row.
@@ -201,17 +243,13 @@ fn for_each_element<T: TakeRow>(
     take: T,
     callback: RowCallback<'_, T::Row>,
 ) -> Result<(), DataError> {
-    let left = Rc::new(Cell::new(LONGEST_ROW));
+    let limit = RowLimit::new();
     let mut outcome = None;
-    let metered = Metered {
-        contents,
-        left: left.clone(),
-    };
-    let mut deserializer = serde_json::Deserializer::from_reader(metered);
+    let mut deserializer = serde_json::Deserializer::from_reader(limit.apply(contents));
     let result = deserializer.deserialize_seq(Elements {
         take,
         callback,
-        left,
+        limit,
         outcome: &mut outcome,
     });
     match (outcome, result.and_then(|()| deserializer.end())) {
@@ -232,7 +270,7 @@ fn for_each_element<T: TakeRow>(
 struct Elements<'e, T: TakeRow> {
     take: T,
     callback: RowCallback<'e, T::Row>,
-    left: Rc<Cell<u64>>,
+    limit: RowLimit,
     outcome: &'e mut Option<Result<(), DataError>>,
 }
 
@@ -245,7 +283,7 @@ impl<'de, T: TakeRow> Visitor<'de> for Elements<'_, T> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         while let Some(row) = elements.next_element_seed(RowSeed(self.take))? {
-            self.left.set(LONGEST_ROW);
+            self.limit.reset();
             *self.outcome = match (self.callback)(row) {
                 Ok(ControlFlow::Continue(())) => continue,
                 Ok(ControlFlow::Break(())) => Some(Ok(())),
@@ -254,24 +292,5 @@ impl<'de, T: TakeRow> Visitor<'de> for Elements<'_, T> {
             return Err(A::Error::custom("no more rows are wanted"));
         }
         Ok(())
-    }
-}
-
-const TOO_LONG: std::io::ErrorKind = std::io::ErrorKind::FileTooLarge;
-
-/// Fails when a row goes on for too long.
-struct Metered<R> {
-    contents: R,
-    left: Rc<Cell<u64>>,
-}
-
-impl<R: Read> Read for Metered<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.contents.read(buffer)?;
-        let left = self.left.get().checked_sub(read as u64).ok_or_else(|| {
-            std::io::Error::new(TOO_LONG, format!("a row longer than {LONGEST_ROW} bytes"))
-        })?;
-        self.left.set(left);
-        Ok(read)
     }
 }

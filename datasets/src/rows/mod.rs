@@ -2,20 +2,23 @@
 //! whole.
 
 mod columns;
+mod csv;
 mod json;
 mod parquet;
 mod parquet_pages;
+mod row_limit;
 mod text;
 
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
+use crate::encoding::{BEGINNING_BYTES, Encoding, beginning};
 use crate::error::DataError;
+use crate::foreign::check_foreign;
 use crate::layout::{Compression, FileKind, Format};
 
-pub(crate) use text::{hold_out_point, is_plain_text};
+pub(crate) use text::hold_out_point;
 
 /// Takes the text of rows.
 pub(crate) trait RowSink {
@@ -33,6 +36,8 @@ pub(crate) struct DataFile {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
     pub(crate) kind: FileKind,
+    /// That of the decompressed contents, where they are text.
+    pub(crate) encoding: Encoding,
     pub(crate) part: Part,
 }
 
@@ -50,34 +55,33 @@ impl DataFile {
     /// The file at `path`; what it holds is told from `name`, or from its first bytes, and is text if nothing speaks
     /// against it.
     pub(crate) fn open(name: &str, path: &Path) -> Result<Self, DataError> {
-        let mut first = [0; 4];
-        let mut file = File::open(path).map_err(|source| DataError::io(path, source))?;
-        let directory = std::io::Error::from(std::io::ErrorKind::IsADirectory);
-        match file.metadata() {
-            Ok(metadata) if metadata.is_dir() => return Err(DataError::io(path, directory)),
-            Ok(_) => {}
-            Err(source) => return Err(DataError::io(path, source)),
-        }
-        let read = file
-            .read(&mut first)
-            .map_err(|source| DataError::io(path, source))?;
+        let io = |source| DataError::io(path, source);
+        let mut raw = BufReader::with_capacity(BEGINNING_BYTES, DataError::open(path)?);
+        let first = beginning(&mut raw).map_err(io)?;
         let text = FileKind {
             format: Format::Text,
             compression: Compression::None,
         };
-        let kind = match &first[..read] {
-            b"PAR1" => FileKind {
+        let kind = match first {
+            [b'P', b'A', b'R', b'1', ..] => FileKind {
                 format: Format::Parquet,
                 compression: Compression::None,
             },
             _ => FileKind::of(name).unwrap_or(text),
         };
-        Ok(Self {
+        check_foreign(path, first, kind.format)?;
+        let mut file = Self {
             name: name.to_owned(),
             path: path.to_owned(),
             kind,
+            encoding: Encoding::Utf8,
             part: Part::All,
-        })
+        };
+        if kind.format != Format::Parquet {
+            let mut contents = BufReader::with_capacity(BEGINNING_BYTES, file.decompressed()?);
+            file.encoding = Encoding::recognize(path, beginning(&mut contents).map_err(io)?)?;
+        }
+        Ok(file)
     }
 
     /// The column that holds the text: `asked`, or the one that stands out. Text files have none.
@@ -85,8 +89,20 @@ impl DataFile {
         let columns = match self.kind.format {
             Format::Text => return Ok(None),
             Format::Json => json::columns(self)?,
-            Format::Parquet => parquet::columns(&self.path)?,
+            Format::Parquet => parquet::columns(&self.path, asked)?,
+            Format::Csv | Format::Tsv => {
+                if asked.is_none() {
+                    csv::check_separator(self)?;
+                }
+                csv::columns(self)?
+            }
         };
+        // Any row of a JSON file may have the first value of a column.
+        if let (Format::Json, Some(asked)) = (self.kind.format, asked)
+            && columns.iter().all(|column| column.name != asked)
+        {
+            return Ok(Some(asked.to_owned()));
+        }
         columns::choose(&self.path, &columns, asked).map(Some)
     }
 
@@ -118,9 +134,9 @@ impl DataFile {
     pub(crate) fn count_rows(&self, column: Option<&str>) -> Result<u64, DataError> {
         match self.kind.format {
             Format::Parquet => parquet::count_rows(&self.path),
-            Format::Json => {
+            Format::Json | Format::Csv | Format::Tsv => {
                 let mut count = Count(0);
-                json::read(self, column.unwrap_or_default(), &mut count)?;
+                self.read_whole(column.unwrap_or_default(), None, &mut count)?;
                 Ok(count.0)
             }
             Format::Text => Err(DataError::SliceOfText {
@@ -138,13 +154,36 @@ impl DataFile {
         match self.kind.format {
             Format::Text => text::read(self, bytes, sink),
             Format::Json => json::read(self, column, sink),
+            Format::Csv | Format::Tsv => csv::read(self, column, sink),
             Format::Parquet => parquet::read(&self.path, column, sink),
         }
     }
 
-    /// The decompressed contents.
+    /// Whether the file is text in which bytes can be found by their offset.
+    pub(crate) fn is_plain_text(&self) -> bool {
+        self.kind.format == Format::Text
+            && self.kind.compression == Compression::None
+            && self.encoding == Encoding::Utf8
+    }
+
+    /// The contents as UTF-8.
     fn contents(&self) -> Result<Box<dyn Read>, DataError> {
-        let file = File::open(&self.path).map_err(|source| DataError::io(&self.path, source))?;
+        Ok(self.encoding.decode(self.decompressed()?))
+    }
+
+    /// The contents without a byte-order mark.
+    fn unmarked_contents(&self) -> Result<Box<dyn Read>, DataError> {
+        const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+        let mut contents = BufReader::new(self.contents()?);
+        let first = beginning(&mut contents).map_err(|source| DataError::io(&self.path, source))?;
+        if first.starts_with(BYTE_ORDER_MARK) {
+            contents.consume(BYTE_ORDER_MARK.len());
+        }
+        Ok(Box::new(contents))
+    }
+
+    fn decompressed(&self) -> Result<Box<dyn Read>, DataError> {
+        let file = DataError::open(&self.path)?;
         Ok(match self.kind.compression {
             Compression::None => Box::new(file),
             Compression::Gzip => {

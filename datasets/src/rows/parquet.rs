@@ -13,10 +13,10 @@ use parquet::file::FOOTER_SIZE;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, RowGroupReader};
 use parquet::file::serialized_reader::SerializedFileReader;
-use parquet::schema::types::ColumnDescriptor;
+use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
 
 use super::RowSink;
-use super::columns::Column;
+use super::columns::{Column, ColumnSample, Holds, SAMPLED_ROWS, is_usual};
 use super::parquet_pages::check_pages;
 use crate::error::DataError;
 
@@ -26,18 +26,63 @@ const BATCH_ROWS: usize = 256;
 /// Bytes of the largest file description: its reader takes many times its size.
 const LARGEST_METADATA: u32 = 32 << 20;
 
-/// The columns of a file; nested ones have dots in their names.
-pub(super) fn columns(path: &Path) -> Result<Vec<Column>, DataError> {
+/// The columns of a file; nested ones have dots in their names. Those of text are judged by their first rows, unless one of
+/// them has a usual name or is `asked`.
+pub(super) fn columns(path: &Path, asked: Option<&str>) -> Result<Vec<Column>, DataError> {
     let reader = open(path)?;
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
-    Ok(schema
-        .columns()
-        .iter()
-        .map(|column| Column {
-            name: column.path().string(),
-            is_text: is_text(column),
+    let is_found = |column: &ColumnDescPtr| {
+        let name = column.path().string();
+        is_text(column) && asked.map_or(is_usual(&name), |asked| name == asked)
+    };
+    let found = schema.columns().iter().any(is_found);
+    let mut columns = Vec::new();
+    for column in schema.columns() {
+        let name = column.path().string();
+        let holds = match is_text(column) {
+            false => Holds::Other,
+            true if found => Holds::Text,
+            true => {
+                let mut sample = FirstRows::default();
+                read(path, &name, &mut sample)?;
+                sample.holds()
+            }
+        };
+        columns.push(Column { name, holds });
+    }
+    Ok(columns)
+}
+
+/// Samples one column.
+#[derive(Default)]
+struct FirstRows {
+    sample: ColumnSample,
+    rows: usize,
+}
+
+impl FirstRows {
+    fn holds(self) -> Holds {
+        let columns = self.sample.finish();
+        columns
+            .first()
+            .map_or(Holds::Nothing, |column| column.holds)
+    }
+}
+
+impl RowSink for FirstRows {
+    fn text(&mut self, text: &str) -> Result<ControlFlow<()>, DataError> {
+        self.sample.text("", text);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn end_row(&mut self) -> Result<ControlFlow<()>, DataError> {
+        self.rows += 1;
+        Ok(if self.rows < SAMPLED_ROWS {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
         })
-        .collect())
+    }
 }
 
 /// The rows of a file, as its description says.

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use super::{DataFile, RowSink};
 use crate::error::DataError;
-use crate::layout::{Compression, Format};
 use crate::text::split_point;
 
 /// Bytes read at once.
@@ -15,11 +14,6 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// Bytes on each side of the point that are searched for a line end.
 const WINDOW_BYTES: u64 = 1 << 20;
-
-/// Whether a file is text in which bytes can be found by their offset.
-pub(crate) fn is_plain_text(file: &DataFile) -> bool {
-    file.kind.format == Format::Text && file.kind.compression == Compression::None
-}
 
 /// Hands a text, or the bytes `part` of an uncompressed one, to `sink` as one row.
 pub(super) fn read(

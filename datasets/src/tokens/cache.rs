@@ -105,7 +105,7 @@ impl TokenCache {
     fn unwritable(&self, source: std::io::Error) -> DataError {
         DataError::Cache {
             directory: self.directory.clone(),
-            source,
+            reason: source,
         }
     }
 }

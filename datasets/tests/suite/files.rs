@@ -144,11 +144,6 @@ fn what_is_wrong_with_json_is_said_with_its_place() {
             "line 2",
             "invalid type: integer `3`",
         ),
-        (
-            format!("{good}{good}{{\"txt\": \"x\"}}"),
-            "line 3",
-            "no field `text`; it has `txt`",
-        ),
         (format!("{good}[1]"), "line 2", "expected an object"),
         (
             format!("{good}{{\"text\": \"x\"}} 3"),

@@ -104,6 +104,29 @@ fn what_was_downloaded_is_read_without_a_network() {
 }
 
 #[test]
+fn a_load_that_fails_leaves_the_earlier_commit_for_offline_runs() {
+    let server = wikitext_server();
+    let cache = tempfile::tempdir().unwrap();
+    let online = client(&server, cache.path(), false);
+    let streams = load("wikitext", &online, &LoadOptions::default()).unwrap();
+    let old = Repo::dataset("Salesforce/wikitext")
+        .files_of(&path("wikitext"))
+        .commit();
+    // The branch moves to a commit one of whose files cannot be had.
+    let changed = Repo::dataset("Salesforce/wikitext")
+        .files_of(&path("wikitext"))
+        .file("LICENSE", "new")
+        .file("wikitext-2-raw-v1/train-00000-of-00001.parquet", "damaged")
+        .alias("wikitext");
+    assert_ne!(changed.commit(), old);
+    server.add(changed);
+    load("wikitext", &online, &LoadOptions::default()).unwrap_err();
+    let offline = client(&server, cache.path(), true);
+    let again = load("wikitext", &offline, &LoadOptions::default()).unwrap();
+    assert_eq!(again, streams);
+}
+
+#[test]
 fn a_missing_dataset_or_revision_is_the_hubs_error() {
     let server = wikitext_server();
     let cache = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! The crate as its users see it.
 
 mod cache;
+mod columns;
 mod files;
 mod fixtures;
 mod hostile;
@@ -9,4 +10,7 @@ mod hub;
 mod hub_server;
 mod repositories;
 mod source;
+#[cfg(unix)]
+mod special_files;
+mod tables;
 mod tokenizer;

@@ -7,6 +7,7 @@ use t81_datasets::{
     DataError, END_OF_TEXT, Split, StoryCorpus, check_vocabulary, load_tokenizer, save_tokenizer,
     story_tokenizer, tokenize_file, tokenize_text, train_tokenizer,
 };
+use t81_hub::HubError;
 use tokenizers::Tokenizer;
 use tokenizers::utils::parallelism::set_parallelism;
 
@@ -150,11 +151,21 @@ fn a_missing_or_corrupt_tokenizer_is_named() {
         let error = load_tokenizer(directory.path()).unwrap_err();
         assert!(matches!(&error, DataError::CorruptTokenizer { path, .. } if *path == expected));
     }
+    fs::write(
+        &expected,
+        "version https://git-lfs.github.com/spec/v1\noid sha256:9f2\nsize 1200\n",
+    )
+    .unwrap();
+    let error = load_tokenizer(directory.path()).unwrap_err().to_string();
+    assert!(
+        error.contains("tokenizer.json") && error.contains("git lfs pull"),
+        "{error}"
+    );
     fs::remove_file(&expected).unwrap();
     fs::create_dir(&expected).unwrap();
     assert!(matches!(
         load_tokenizer(directory.path()),
-        Err(DataError::Io { .. })
+        Err(DataError::Hub(HubError::NotAFile { .. }))
     ));
 }
 
@@ -198,7 +209,7 @@ fn unreadable_text_files_are_named() {
     let invalid = error(&path);
     assert!(matches!(&invalid, DataError::InvalidUtf8 { path: p, offset: 3 } if *p == path));
     assert!(invalid.to_string().contains("offset 3"), "{invalid}");
-    assert!(matches!(error(directory.path()), DataError::Io { .. }));
+    assert!(matches!(error(directory.path()), DataError::Hub(_)));
 }
 
 #[test]

@@ -149,6 +149,9 @@ impl HubClient {
 
     /// The files of a repository: one request. Offline, or if the Hub cannot be reached, those that the cache holds.
     ///
+    /// What a branch or tag stands for offline stays as it was, since no file of the commit need be in the cache yet:
+    /// [`HubClient::record_revision`] changes it.
+    ///
     /// # Errors
     /// [`HubError::Remote`] if there is no such repository or revision, it may not be seen, or nothing of it is cached
     /// and there is no network.
@@ -156,13 +159,14 @@ impl HubClient {
         if self.offline {
             return self.list_cached(repo);
         }
-        match self.describe(repo) {
-            Ok(listing) => {
-                RepoCache::new(&self.cache, repo).write_reference(repo.revision(), &listing.commit);
-                Ok(listing)
-            }
-            Err(error) => self.outage(error, || self.list_cached(repo)),
-        }
+        self.describe(repo)
+            .or_else(|error| self.outage(error, || self.list_cached(repo)))
+    }
+
+    /// Makes `commit` what the branch or tag of `repo` stands for offline. To be called once the files that are needed of the
+    /// commit are in the cache.
+    pub fn record_revision(&self, repo: &RepoId, commit: &str) {
+        RepoCache::new(&self.cache, repo).write_reference(repo.revision(), commit);
     }
 
     /// Downloads one file unless the cache holds it, and returns its path there. At a revision that is a commit (as
@@ -172,7 +176,11 @@ impl HubClient {
     /// [`HubError::Remote`] as for [`HubClient::list`], if the repository has no such file, or if the download fails;
     /// [`HubError::Io`] if the cache cannot be written.
     pub fn download(&self, repo: &RepoId, file: &str) -> Result<PathBuf, HubError> {
-        self.download_with(repo, file, self.progress())
+        let Downloaded { path, commit } = self.download_with(repo, file, self.progress())?;
+        if let Some(commit) = commit {
+            self.record_revision(repo, &commit);
+        }
+        Ok(path)
     }
 
     /// Downloads several files of a repository at once; the paths are in the order of `files`.
@@ -186,7 +194,7 @@ impl HubClient {
             stop: &stop,
         };
         let next = AtomicUsize::new(0);
-        let work = || -> Vec<(usize, Result<PathBuf, HubError>)> {
+        let work = || -> Vec<(usize, Result<Downloaded, HubError>)> {
             let mut done = Vec::new();
             while !stop.load(Ordering::Relaxed) {
                 let index = next.fetch_add(1, Ordering::Relaxed);
@@ -214,16 +222,27 @@ impl HubClient {
         });
         outcomes.sort_by_key(|(index, _)| *index);
         // A download that another one's failure stopped is not the error that the user has to see.
-        let stopped = |outcome: &Result<PathBuf, HubError>| {
+        let stopped = |outcome: &Result<Downloaded, HubError>| {
             matches!(outcome, Err(HubError::Remote(RemoteError::Interrupted)))
         };
         if let Some(first) = outcomes
             .iter()
             .position(|(_, outcome)| outcome.is_err() && !stopped(outcome))
         {
-            return outcomes.swap_remove(first).1.map(|path| vec![path]);
+            return outcomes.swap_remove(first).1.map(|_| Vec::new());
         }
-        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+        let downloaded: Result<Vec<Downloaded>, HubError> =
+            outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+        let downloaded = downloaded?;
+        // Not before all are there: the cache would otherwise lead offline to a commit that lacks some.
+        if let Some(commit) = downloaded
+            .iter()
+            .rev()
+            .find_map(|file| file.commit.as_ref())
+        {
+            self.record_revision(repo, commit);
+        }
+        Ok(downloaded.into_iter().map(|file| file.path).collect())
     }
 
     fn download_with(
@@ -231,7 +250,8 @@ impl HubClient {
         repo: &RepoId,
         file: &str,
         progress: &dyn DownloadProgress,
-    ) -> Result<PathBuf, HubError> {
+    ) -> Result<Downloaded, HubError> {
+        let cached = |path| Downloaded { path, commit: None };
         if !is_repo_path(file) {
             return Err(RemoteError::EntryNotFound {
                 repo: repo.to_string(),
@@ -241,14 +261,14 @@ impl HubClient {
         }
         let cache = RepoCache::new(&self.cache, repo);
         if let Some(path) = repo.commit().and_then(|commit| cache.file(commit, file)) {
-            return Ok(path);
+            return Ok(cached(path));
         }
         if self.offline {
-            return self.cached(repo, file);
+            return self.cached(repo, file).map(cached);
         }
         let facts = match self.facts(repo, file) {
             Ok(facts) => facts,
-            Err(error) => return self.outage(error, || self.cached(repo, file)),
+            Err(error) => return self.outage(error, || self.cached(repo, file)).map(cached),
         };
         let path = match cache.file(&facts.commit, file) {
             Some(path) => path,
@@ -259,8 +279,10 @@ impl HubClient {
                 cache.link(&facts.commit, file, &facts.etag)?
             }
         };
-        cache.write_reference(repo.revision(), &facts.commit);
-        Ok(path)
+        Ok(Downloaded {
+            path,
+            commit: Some(facts.commit),
+        })
     }
 
     /// What the cache has in place of an answer that an outage prevented; any other error stays.
@@ -299,6 +321,13 @@ impl HubClient {
     pub(super) fn has_token(&self) -> bool {
         self.has_token
     }
+}
+
+/// A file in the cache.
+struct Downloaded {
+    path: PathBuf,
+    /// The commit of the revision asked for, if the Hub said which it is.
+    commit: Option<String>,
 }
 
 /// Progress of one of several downloads, all of which end when one fails.

@@ -80,14 +80,17 @@ impl AtomicDirectory {
         sync_directory(partial.path())?;
         // Somebody else may have made the target since the first look.
         check_replaceable(&target, overwrite)?;
+        // Once exchanged, the old contents lie in the partial directory: to others they must not seem abandoned.
+        let _old = File::open(&target)
+            .ok()
+            .filter(|old| old.try_lock().is_ok());
         if is_vacant(&target) {
             std::fs::rename(partial.path(), &target).map_err(HubError::io("create", &target))?;
             let _ = partial.keep();
         } else if exchange(partial.path(), &target) {
-            // The partial directory now holds the old contents, and goes.
-            partial
-                .close()
-                .map_err(HubError::io("remove the old contents of", &target))?;
+            // The partial directory now holds the old contents, and goes. If some of them cannot be removed, the new ones are in
+            // place all the same, and the next process that writes there tries again.
+            let _ = partial.close();
         } else {
             replace_in_two_steps(partial, &target)?;
         }
@@ -297,6 +300,37 @@ mod tests {
         }
         drop((living, next));
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 5);
+    }
+
+    #[test]
+    fn cleaning_up_beside_a_replacement_does_not_fail_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let target = old_result(parent.path());
+        let prefix = affixed(OsStr::new("out"), PARTIAL);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    remove_abandoned(parent.path(), &prefix);
+                }
+            });
+            let replace = |round: usize| {
+                let new = AtomicDirectory::create(&target, true)?;
+                for file in 0..20 {
+                    std::fs::write(new.path().join(file.to_string()), b"x").unwrap();
+                }
+                std::fs::write(new.path().join(METADATA_FILE), round.to_string()).unwrap();
+                new.commit()
+            };
+            let results: Vec<_> = (0..200).map(replace).collect();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            for result in results {
+                result.unwrap();
+            }
+        });
+        let last = std::fs::read_to_string(target.join(METADATA_FILE)).unwrap();
+        assert_eq!(last, "199");
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
     }
 
     #[test]

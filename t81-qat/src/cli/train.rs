@@ -59,7 +59,7 @@ pub struct TrainArguments {
         conflicts_with = "validation_file"
     )]
     pub validation_split: Option<String>,
-    /// Column that holds the text [default: text, content, or the only one of text].
+    /// Column that holds the text [default: text, content, or the only one that reads as text].
     #[arg(long, help_heading = "Data", value_name = "COLUMN")]
     pub text_column: Option<String>,
     /// What a row is: `lines` are joined, `documents` have the end-of-text token between them.
@@ -70,7 +70,7 @@ pub struct TrainArguments {
         default_value = "auto"
     )]
     pub text_rows: TextRows,
-    /// File of text, JSON lines or parquet to train on, in place of a dataset; may be given several times.
+    /// File of text, JSON lines, CSV, TSV or parquet to train on, in place of a dataset; may be given several times.
     #[arg(
         long,
         help_heading = "Data",
@@ -78,7 +78,7 @@ pub struct TrainArguments {
         conflicts_with = "dataset_name"
     )]
     pub train_file: Vec<PathBuf>,
-    /// File of text, JSON lines or parquet to evaluate on [default: the last tenth of a text file, a split of a dataset].
+    /// File of text, JSON lines, CSV, TSV or parquet to evaluate on [default: the last tenth of a text file, a split of a dataset].
     #[arg(long, help_heading = "Data", value_name = "FILE")]
     pub validation_file: Option<PathBuf>,
     /// Do not keep the tokens for the next run (in $T81_CACHE, or else `t81` in the user's cache directory).

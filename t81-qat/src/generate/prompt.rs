@@ -1,10 +1,9 @@
 //! Where a text begins and ends.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use t81_hub::ModelConfig;
+use t81_hub::{ModelConfig, read_if_exists};
 use tokenizers::Tokenizer;
 
 use crate::error::QatError;
@@ -32,12 +31,10 @@ impl TextBounds {
     pub(crate) fn read(directory: &Path, config: &ModelConfig) -> Result<Self, QatError> {
         let mut bounds = Self::of(config);
         let path = directory.join("generation_config.json");
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(bounds),
-            Err(error) => return Err(QatError::file("read", path)(error)),
+        let Some(bytes) = read_if_exists(&path)? else {
+            return Ok(bounds);
         };
-        let json: Value = serde_json::from_str(&text).map_err(|error| QatError::Damaged {
+        let json: Value = serde_json::from_slice(&bytes).map_err(|error| QatError::Damaged {
             path,
             message: error.to_string(),
         })?;
@@ -77,6 +74,8 @@ pub(crate) fn encode_prompt(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use serde_json::json;
     use t81_datasets::story_tokenizer;

@@ -204,10 +204,12 @@ impl DataLoaderIterator<TokenBatch> for TrainIterator<'_> {
     }
 }
 
-/// The first blocks of a stream, once and in order.
+/// Consecutive blocks of a stream, once and in order.
 #[derive(Clone)]
 pub(crate) struct EvaluationLoader {
     pub(crate) blocks: TokenBlocks,
+    /// Blocks before the first.
+    pub(crate) start: usize,
     /// Blocks to evaluate.
     pub(crate) samples: usize,
     pub(crate) batch_size: usize,
@@ -216,12 +218,15 @@ pub(crate) struct EvaluationLoader {
 impl EvaluationLoader {
     /// The batches in order.
     pub(crate) fn batches(&self) -> impl Iterator<Item = Result<TokenBatch, DatasetError>> {
-        (0..self.samples).step_by(self.batch_size).map(|first| {
-            let last = self.samples.min(first + self.batch_size);
-            let blocks: Result<Vec<_>, _> =
-                (first..last).map(|index| self.blocks.get(index)).collect();
-            blocks.map(|blocks| TokenBatch::new(&blocks))
-        })
+        let end = self.start + self.samples;
+        (self.start..end)
+            .step_by(self.batch_size)
+            .map(move |first| {
+                let last = end.min(first + self.batch_size);
+                let blocks: Result<Vec<_>, _> =
+                    (first..last).map(|index| self.blocks.get(index)).collect();
+                blocks.map(|blocks| TokenBatch::new(&blocks))
+            })
     }
 }
 
@@ -243,9 +248,12 @@ impl DataLoader<TokenBatch> for EvaluationLoader {
         Arc::new(self.clone())
     }
 
-    fn slice(&self, _start: usize, end: usize) -> Arc<dyn DataLoader<TokenBatch>> {
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<TokenBatch>> {
+        let end = end.min(self.samples);
+        let start = start.min(end);
         Arc::new(Self {
-            samples: end.min(self.samples),
+            start: self.start + start,
+            samples: end - start,
             ..self.clone()
         })
     }
@@ -346,5 +354,29 @@ mod tests {
         let whole: Vec<_> = loader(0, 24).iter().map(Result::unwrap).collect();
         let rest: Vec<_> = loader(8, 24).iter().map(Result::unwrap).collect();
         assert_eq!(rest[..], whole[2..]);
+    }
+
+    #[test]
+    fn a_slice_of_an_evaluation_has_its_own_blocks() {
+        let loader = EvaluationLoader {
+            blocks: TokenBlocks::new((0..41).collect(), 4).unwrap(),
+            start: 0,
+            samples: 9,
+            batch_size: 2,
+        };
+        let firsts = |loader: &dyn DataLoader<TokenBatch>| -> Vec<Vec<i32>> {
+            let batches = loader.iter().map(Result::unwrap);
+            batches
+                .map(|batch| batch.inputs.iter().copied().step_by(4).collect())
+                .collect()
+        };
+        assert_eq!(firsts(&loader).concat(), [0, 4, 8, 12, 16, 20, 24, 28, 32]);
+        let slice = loader.slice(3, 8);
+        assert_eq!(slice.num_items(), 5);
+        assert_eq!(firsts(&*slice), [vec![12, 16], vec![20, 24], vec![28]]);
+        let slice = slice.slice(1, 3);
+        assert_eq!(firsts(&*slice), [vec![16, 20]]);
+        assert_eq!(loader.slice(7, 100).num_items(), 2);
+        assert_eq!(loader.slice(50, 100).num_items(), 0);
     }
 }

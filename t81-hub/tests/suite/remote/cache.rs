@@ -171,6 +171,40 @@ fn offline_the_cache_is_all_there_is() {
 }
 
 #[test]
+fn a_branch_moves_when_the_files_of_its_commit_are_there() {
+    let place = Place::new();
+    let repo = || {
+        Repo::dataset("owner/data")
+            .file("a.txt", "a")
+            .file("b.txt", "b")
+    };
+    place.server.add(repo());
+    let data = dataset("owner/data");
+    let online = place.client();
+    let files = ["a.txt", "b.txt"];
+    online.download_all(&data, &files).unwrap();
+    let changed = repo().file("a.txt", "new");
+    let commit = changed.commit();
+    place.server.add(changed);
+    let offline = place.builder().offline(true).build().unwrap();
+    let cached = || {
+        let paths = offline.download_all(&data, &files).unwrap();
+        let read = |path| fs::read_to_string(path).unwrap();
+        paths.into_iter().map(read).collect::<Vec<_>>()
+    };
+    // A listing downloads nothing, and a missing file fails after the others were downloaded.
+    online.list(&data).unwrap();
+    assert_eq!(cached(), ["a", "b"]);
+    let missing = ["a.txt", "b.txt", "c.txt"];
+    online.download_all(&data, &missing).unwrap_err();
+    assert_eq!(cached(), ["a", "b"]);
+    online.record_revision(&data, &commit);
+    assert_eq!(offline.list(&data).unwrap().commit, commit);
+    online.download_all(&data, &files).unwrap();
+    assert_eq!(cached(), ["new", "b"]);
+}
+
+#[test]
 fn an_outage_falls_back_on_the_cache_and_says_so() {
     let (place, source) = (Place::new(), tempfile::tempdir().unwrap());
     place.server.add(crowded("owner/name", source.path()));
