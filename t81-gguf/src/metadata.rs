@@ -13,6 +13,8 @@ macro_rules! scalar_types {
             Bool(bool),
             /// UTF-8 text.
             String(String),
+            /// Text that is not UTF-8, which the format forbids but files contain.
+            Bytes(Vec<u8>),
             /// Elements of one type.
             Array(MetadataArray),
         }
@@ -25,6 +27,8 @@ macro_rules! scalar_types {
             Bool(Vec<bool>),
             /// UTF-8 texts.
             String(Vec<String>),
+            /// Texts of which at least one is not UTF-8, for instance tokens that are single bytes.
+            Bytes(Vec<Vec<u8>>),
             /// Arrays in an array; their element types may differ.
             Array(Vec<MetadataArray>),
         }
@@ -34,7 +38,7 @@ macro_rules! scalar_types {
                 match self {
                     $(MetadataValue::$variant(_) => $id,)+
                     MetadataValue::Bool(_) => 7,
-                    MetadataValue::String(_) => 8,
+                    MetadataValue::String(_) | MetadataValue::Bytes(_) => 8,
                     MetadataValue::Array(_) => 9,
                 }
             }
@@ -44,6 +48,7 @@ macro_rules! scalar_types {
                     $(MetadataValue::$variant(value) => out.extend_from_slice(&value.to_le_bytes()),)+
                     MetadataValue::Bool(value) => out.push(u8::from(*value)),
                     MetadataValue::String(text) => encode_string(text, out),
+                    MetadataValue::Bytes(text) => encode_text(text, out),
                     MetadataValue::Array(array) => array.encode(out),
                 }
             }
@@ -56,6 +61,7 @@ macro_rules! scalar_types {
                     $(MetadataArray::$variant(values) => values.len(),)+
                     MetadataArray::Bool(values) => values.len(),
                     MetadataArray::String(values) => values.len(),
+                    MetadataArray::Bytes(values) => values.len(),
                     MetadataArray::Array(values) => values.len(),
                 }
             }
@@ -64,7 +70,7 @@ macro_rules! scalar_types {
                 match self {
                     $(MetadataArray::$variant(_) => $id,)+
                     MetadataArray::Bool(_) => 7,
-                    MetadataArray::String(_) => 8,
+                    MetadataArray::String(_) | MetadataArray::Bytes(_) => 8,
                     MetadataArray::Array(_) => 9,
                 }
             }
@@ -80,6 +86,7 @@ macro_rules! scalar_types {
                     })+
                     MetadataArray::Bool(values) => out.extend(values.iter().map(|&value| u8::from(value))),
                     MetadataArray::String(values) => values.iter().for_each(|text| encode_string(text, out)),
+                    MetadataArray::Bytes(values) => values.iter().for_each(|text| encode_text(text, out)),
                     MetadataArray::Array(values) => values.iter().for_each(|array| array.encode(out)),
                 }
             }
@@ -90,6 +97,9 @@ macro_rules! scalar_types {
                     $(MetadataArray::$variant(values) => values.iter().take(count).map(|value| value.to_string()).collect(),)+
                     MetadataArray::Bool(values) => values.iter().take(count).map(|value| value.to_string()).collect(),
                     MetadataArray::String(values) => values.iter().take(count).map(|value| format!("{value:?}")).collect(),
+                    MetadataArray::Bytes(values) => {
+                        values.iter().take(count).map(|value| format!("{:?}", String::from_utf8_lossy(value))).collect()
+                    }
                     MetadataArray::Array(values) => values.iter().take(count).map(|value| value.to_string()).collect(),
                 }
             }
@@ -125,14 +135,27 @@ scalar_types! {
 }
 
 pub(crate) fn encode_string(text: &str, out: &mut Vec<u8>) {
+    encode_text(text.as_bytes(), out);
+}
+
+fn encode_text(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&(text.len() as u64).to_le_bytes());
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(text);
 }
 
 impl MetadataArray {
     /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The bytes of the texts, UTF-8 or not; none for elements of another type.
+    pub(crate) fn texts(&self) -> Option<Vec<&[u8]>> {
+        match self {
+            MetadataArray::String(texts) => Some(texts.iter().map(String::as_bytes).collect()),
+            MetadataArray::Bytes(texts) => Some(texts.iter().map(Vec::as_slice).collect()),
+            _ => None,
+        }
     }
 }
 
@@ -181,6 +204,7 @@ impl fmt::Display for MetadataValue {
             MetadataValue::F64(value) => value.fmt(f),
             MetadataValue::Bool(value) => value.fmt(f),
             MetadataValue::String(text) => write!(f, "{text:?}"),
+            MetadataValue::Bytes(text) => write!(f, "{:?}", String::from_utf8_lossy(text)),
             MetadataValue::Array(array) => array.fmt(f),
         }
     }
@@ -294,6 +318,21 @@ mod tests {
             MetadataValue::from(vec!["a\n".to_owned()]).to_string(),
             r#"["a\n"]"#
         );
+    }
+
+    #[test]
+    fn texts_that_are_not_utf_8_are_encoded_as_texts() {
+        let mut out = Vec::new();
+        let array = MetadataArray::Bytes(vec![b"a".to_vec(), vec![0xff]]);
+        MetadataValue::Array(array.clone()).encode(&mut out);
+        assert_eq!(out[..4], 8u32.to_le_bytes());
+        assert_eq!(out[out.len() - 9..], [1, 0, 0, 0, 0, 0, 0, 0, 0xff]);
+        assert_eq!(array.texts(), Some(vec![&b"a"[..], &[0xff]]));
+        assert_eq!(array.to_string(), "[\"a\", \"\u{fffd}\"]");
+        out.clear();
+        MetadataValue::Bytes(vec![0xfe]).encode(&mut out);
+        assert_eq!(out, [1, 0, 0, 0, 0, 0, 0, 0, 0xfe]);
+        assert_eq!(MetadataValue::Bytes(vec![0xfe]).type_id(), 8);
     }
 
     #[test]

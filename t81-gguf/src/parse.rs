@@ -160,7 +160,13 @@ fn parse_value(
         5 => MetadataValue::I32(i32::from_le_bytes(cursor.array(FIELD)?)),
         6 => MetadataValue::F32(f32::from_le_bytes(cursor.array(FIELD)?)),
         7 => MetadataValue::Bool(boolean(key, cursor.array::<1>(FIELD)?[0])?),
-        8 => MetadataValue::String(cursor.string(FIELD)?),
+        8 => {
+            let text = cursor.text(FIELD)?;
+            match std::str::from_utf8(text) {
+                Ok(text) => MetadataValue::String(text.to_owned()),
+                Err(_) => MetadataValue::Bytes(text.to_vec()),
+            }
+        }
         9 => MetadataValue::Array(parse_array(cursor, key, 1)?),
         10 => MetadataValue::U64(u64::from_le_bytes(cursor.array(FIELD)?)),
         11 => MetadataValue::I64(i64::from_le_bytes(cursor.array(FIELD)?)),
@@ -208,11 +214,15 @@ fn parse_array(
         }
         8 => {
             cursor.check_count(FIELD, count, 8)?;
-            MetadataArray::String(
-                (0..count)
-                    .map(|_| cursor.string(FIELD))
-                    .collect::<Result<_, _>>()?,
-            )
+            let texts: Vec<&[u8]> = (0..count)
+                .map(|_| cursor.text(FIELD))
+                .collect::<Result<_, _>>()?;
+            let utf_8: Result<Vec<&str>, _> =
+                texts.iter().map(|text| std::str::from_utf8(text)).collect();
+            match utf_8 {
+                Ok(texts) => MetadataArray::String(texts.into_iter().map(str::to_owned).collect()),
+                Err(_) => MetadataArray::Bytes(texts.into_iter().map(<[u8]>::to_vec).collect()),
+            }
         }
         9 => {
             cursor.check_count(FIELD, count, 4 + 8)?;

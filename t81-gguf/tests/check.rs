@@ -445,6 +445,32 @@ fn the_tokenizer_is_what_llama_cpp_reads() {
             contents
         })
     };
+    // Tokens need not be UTF-8.
+    let bytes = |change: &dyn Fn(&mut Vec<Vec<u8>>)| {
+        problems_with(directory.path(), |mut contents| {
+            let Some(MetadataValue::Array(MetadataArray::String(tokens))) =
+                contents.metadata.get("tokenizer.ggml.tokens")
+            else {
+                panic!("no tokens");
+            };
+            let mut tokens = tokens
+                .iter()
+                .map(|text| text.clone().into_bytes())
+                .collect();
+            change(&mut tokens);
+            let tokens = MetadataValue::Array(MetadataArray::Bytes(tokens));
+            contents.metadata.set("tokenizer.ggml.tokens", tokens);
+            contents
+        })
+    };
+    assert_eq!(bytes(&|tokens| tokens[263] = vec![0xff]), []);
+    assert_one(
+        &bytes(&|tokens| (tokens[262], tokens[263]) = (vec![0xff], vec![0xff])),
+        Rule::Tokenizer,
+        "tokenizer.ggml.tokens",
+        "at 262 and again at 263",
+    );
+
     let problems = tokens(&|tokens| tokens[263] = tokens[7].clone());
     assert_one(
         &problems,

@@ -45,7 +45,16 @@ fn scalar() -> impl Strategy<Value = MetadataValue> {
         (-1e300f64..1e300).prop_map(MetadataValue::from),
         any::<bool>().prop_map(MetadataValue::from),
         ".{0,12}".prop_map(MetadataValue::from),
+        not_utf_8().prop_map(MetadataValue::Bytes),
     ]
+}
+
+/// Text with a byte that UTF-8 never has.
+fn not_utf_8() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..6).prop_map(|mut text| {
+        text.push(0xff);
+        text
+    })
 }
 
 fn array() -> impl Strategy<Value = MetadataArray> {
@@ -57,6 +66,7 @@ fn array() -> impl Strategy<Value = MetadataArray> {
         prop::collection::vec(any::<i64>(), 0..9).prop_map(MetadataArray::I64),
         prop::collection::vec(any::<bool>(), 0..9).prop_map(MetadataArray::Bool),
         prop::collection::vec(".{0,6}", 0..5).prop_map(MetadataArray::String),
+        prop::collection::vec(not_utf_8(), 1..5).prop_map(MetadataArray::Bytes),
     ];
     flat.prop_recursive(3, 12, 3, |inner| {
         prop::collection::vec(inner, 0..3).prop_map(MetadataArray::Array)

@@ -165,9 +165,9 @@ pub(super) fn check(file: &GgufFile, findings: &mut Findings) {
     if model == "gpt2" {
         check_pre_tokenizer(metadata, findings);
     }
-    let tokens = match metadata.get("tokenizer.ggml.tokens") {
-        Some(MetadataValue::Array(MetadataArray::String(tokens))) => tokens.as_slice(),
-        found => {
+    let tokens = match texts(metadata, "tokenizer.ggml.tokens") {
+        Ok(tokens) => tokens,
+        Err(found) => {
             let message = match found {
                 None => "is missing",
                 Some(_) => "is no array of texts",
@@ -176,12 +176,28 @@ pub(super) fn check(file: &GgufFile, findings: &mut Findings) {
             return;
         }
     };
-    let ids = check_distinct(tokens, findings);
+    let ids = check_distinct(&tokens, findings);
     check_counts(file, tokens.len(), findings);
     check_special(metadata, tokens.len(), findings);
     if model == "gpt2" {
         check_merges(metadata, &ids, findings);
     }
+}
+
+/// The texts of an array, UTF-8 or not, or what else `key` holds.
+fn texts<'a>(
+    metadata: &'a Metadata,
+    key: &str,
+) -> Result<Vec<&'a [u8]>, Option<&'a MetadataValue>> {
+    match metadata.get(key) {
+        Some(MetadataValue::Array(array)) => array.texts().ok_or(metadata.get(key)),
+        found => Err(found),
+    }
+}
+
+/// A text as a message shows it.
+fn shown(text: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(text)
 }
 
 fn check_pre_tokenizer(metadata: &Metadata, findings: &mut Findings) {
@@ -197,16 +213,16 @@ fn check_pre_tokenizer(metadata: &Metadata, findings: &mut Findings) {
 }
 
 /// Ids by text, without the second of two equal texts.
-fn check_distinct<'a>(tokens: &'a [String], findings: &mut Findings) -> HashMap<&'a str, usize> {
+fn check_distinct<'a>(tokens: &[&'a [u8]], findings: &mut Findings) -> HashMap<&'a [u8], usize> {
     let mut ids = HashMap::with_capacity(tokens.len());
     let mut duplicates = 0;
     let mut example = None;
-    for (id, text) in tokens.iter().enumerate() {
+    for (id, &text) in tokens.iter().enumerate() {
         // llama.cpp replaces empty texts by `[EMPTY_id]`.
         if text.is_empty() {
             continue;
         }
-        match ids.entry(text.as_str()) {
+        match ids.entry(text) {
             std::collections::hash_map::Entry::Vacant(entry) => {
                 entry.insert(id);
             }
@@ -221,7 +237,8 @@ fn check_distinct<'a>(tokens: &'a [String], findings: &mut Findings) -> HashMap<
             Rule::Tokenizer,
             "tokenizer.ggml.tokens",
             format!(
-                "has {text:?} at {first} and again at {second} ({duplicates} duplicates in all); llama.cpp aborts on that"
+                "has {:?} at {first} and again at {second} ({duplicates} duplicates in all); llama.cpp aborts on that",
+                shown(text)
             ),
         );
     }
@@ -313,36 +330,36 @@ fn check_special(metadata: &Metadata, tokens: usize, findings: &mut Findings) {
     }
 }
 
-fn check_merges(metadata: &Metadata, ids: &HashMap<&str, usize>, findings: &mut Findings) {
+fn check_merges(metadata: &Metadata, ids: &HashMap<&[u8], usize>, findings: &mut Findings) {
     let key = "tokenizer.ggml.merges";
-    let merges = match metadata.get(key) {
-        Some(MetadataValue::Array(MetadataArray::String(merges))) => merges,
-        None if metadata.string("tokenizer.ggml.pre") == Some("kimi-k2") => return,
-        None => {
+    let merges = match texts(metadata, key) {
+        Ok(merges) => merges,
+        Err(None) if metadata.string("tokenizer.ggml.pre") == Some("kimi-k2") => return,
+        Err(None) => {
             findings.add(Rule::Tokenizer, key, "is missing");
             return;
         }
-        Some(_) => {
+        Err(Some(_)) => {
             findings.add(Rule::Tokenizer, key, "is no array of texts");
             return;
         }
     };
-    // llama.cpp splits at the first space after the first character.
-    let halves = |merge: &str| {
-        let at = merge.char_indices().skip(1).find(|&(_, c)| c == ' ')?.0;
-        let (left, right) = (&merge[..at], &merge[at + 1..]);
-        (!right.is_empty()).then(|| (left.to_owned(), right.to_owned()))
+    // llama.cpp splits at the first space after the first byte.
+    let halves = |merge: &'_ [u8]| -> Option<(usize, usize)> {
+        let at = 1 + merge.get(1..)?.iter().position(|&byte| byte == b' ')?;
+        (at + 1 < merge.len()).then_some((at, at + 1))
     };
     let mut seen = HashSet::with_capacity(merges.len());
     let mut wrong = Vec::new();
-    for (rank, merge) in merges.iter().enumerate() {
+    for (rank, &merge) in merges.iter().enumerate() {
         let complaint = match halves(merge) {
             None => "is no pair of texts with a space between",
-            Some((left, right)) => {
-                let known = |text: &str| ids.contains_key(text);
-                if !known(&left) || !known(&right) || !known(&format!("{left}{right}")) {
+            Some((end, start)) => {
+                let (left, right) = (&merge[..end], &merge[start..]);
+                let known = |text: &[u8]| ids.contains_key(text);
+                if !known(left) || !known(right) || !known(&[left, right].concat()) {
                     "joins or makes a text that is no token"
-                } else if !seen.insert(merge.as_str()) {
+                } else if !seen.insert(merge) {
                     "appears twice"
                 } else {
                     continue;
@@ -356,7 +373,8 @@ fn check_merges(metadata: &Metadata, ids: &HashMap<&str, usize>, findings: &mut 
             Rule::Tokenizer,
             key,
             format!(
-                "has {merge:?} at {rank}, which {complaint} ({} such merges in all)",
+                "has {:?} at {rank}, which {complaint} ({} such merges in all)",
+                shown(merge),
                 wrong.len()
             ),
         );

@@ -243,6 +243,7 @@ fn value_to_json(value: &MetadataValue) -> Value {
         MetadataValue::F64(value) => json!(value),
         MetadataValue::Bool(value) => json!(value),
         MetadataValue::String(text) => json!(text),
+        MetadataValue::Bytes(text) => json!(String::from_utf8_lossy(text)),
         MetadataValue::Array(array) => array_to_json(array),
     }
 }
@@ -261,6 +262,10 @@ fn array_to_json(array: &MetadataArray) -> Value {
         MetadataArray::F64(values) => json!(values),
         MetadataArray::Bool(values) => json!(values),
         MetadataArray::String(values) => json!(values),
+        MetadataArray::Bytes(values) => values
+            .iter()
+            .map(|text| String::from_utf8_lossy(text))
+            .collect(),
         MetadataArray::Array(arrays) => Value::Array(arrays.iter().map(array_to_json).collect()),
     }
 }

@@ -58,12 +58,16 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn string(&mut self, field: &'static str) -> Result<String, FormatError> {
-        let length = self.u64(field)?;
-        let offset = self.position as u64;
-        let bytes = self.take(field, length)?;
-        std::str::from_utf8(bytes)
+        let offset = self.position as u64 + 8;
+        std::str::from_utf8(self.text(field)?)
             .map(str::to_owned)
             .map_err(|_| FormatError::Utf8 { field, offset })
+    }
+
+    /// Text that need not be UTF-8.
+    pub(super) fn text(&mut self, field: &'static str) -> Result<&'a [u8], FormatError> {
+        let length = self.u64(field)?;
+        self.take(field, length)
     }
 
     /// Refuses a count whose entries, at `least` bytes each, cannot fit into the rest of the file.
