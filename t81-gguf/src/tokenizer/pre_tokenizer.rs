@@ -19,6 +19,16 @@ const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}
 const SEED_CODER: &str = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\r\n]+|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
 const DEEPSEEK_WORDS: &str = "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
 
+// DeepSeek LLM and Coder. Escaped are the characters that Unicode normalization would turn into others.
+const NEWLINE: &str = "[\r\n]";
+const DEEPSEEK_LETTERS: &str = "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-\
+     \u{1f7d}ᾀ-ᾴᾶ-ᾼ\u{1fbe}ῂ-ῄῆ-ῌῐ-\u{1fd3}ῖ-\u{1fdb}ῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\u{2126}ℨ\u{212a}-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-\
+     ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ\u{10400}-\u{1044f}\u{104b0}-\u{104d3}\u{104d8}-\u{104fb}\u{10c80}-\
+     \u{10cb2}\u{10cc0}-\u{10cf2}\u{118a0}-\u{118df}\u{1e900}-\u{1e943}]+";
+const DEEPSEEK_PUNCTUATION: &str = "\\s?[!-/:-~！-／：-～‘-‟\u{3000}-。]+";
+const DEEPSEEK_IDEOGRAPHS: &str = "[一-龥\u{800}-一가-\u{d7ff}]+";
+const MINICPM_5: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
 /// A pre-tokenizer of llama.cpp.
 struct Known {
     /// Its name in `tokenizer.ggml.pre`.
@@ -79,6 +89,34 @@ const KNOWN: &[Known] = &[
         name: "deepseek-v3",
         splits: &[r"\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+", DEEPSEEK_WORDS],
         ignore_merges: false,
+    },
+    Known {
+        name: "deepseek-llm",
+        splits: &[
+            NEWLINE,
+            DEEPSEEK_LETTERS,
+            DEEPSEEK_PUNCTUATION,
+            r"\s+$",
+            DEEPSEEK_IDEOGRAPHS,
+            DIGIT,
+        ],
+        ignore_merges: false,
+    },
+    Known {
+        name: "deepseek-coder",
+        splits: &[
+            NEWLINE,
+            r"\s?\p{L}+",
+            r"\s?\p{P}+",
+            DEEPSEEK_IDEOGRAPHS,
+            DIGIT,
+        ],
+        ignore_merges: false,
+    },
+    Known {
+        name: "minicpm5",
+        splits: &[r"\p{N}{1,3}", MINICPM_5],
+        ignore_merges: true,
     },
 ];
 
@@ -216,6 +254,36 @@ mod tests {
         let deepseek = json!({"type": "Sequence", "pretokenizers": [
             split(r"\p{N}{1,3}"), split("[一-龥぀-ゟ゠-ヿ]+"), split(DEEPSEEK_WORDS), byte_level(false)]});
         assert_eq!(identify(&deepseek, false).unwrap(), "deepseek-v3");
+    }
+
+    /// The structure of the tokenizer.json of deepseek-coder-6.7b-instruct and deepseek-llm-7b-base.
+    #[test]
+    fn the_older_tokenizers_of_deepseek_have_their_names() {
+        let split = |pattern: &str| json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
+        let digits = json!({"type": "Digits", "individual_digits": true});
+        let coder = json!({"type": "Sequence", "pretokenizers": [
+            split("[\r\n]"), split(r"\s?\p{L}+"), split(r"\s?\p{P}+"), split("[\u{4e00}-\u{9fa5}\u{800}-\u{4e00}\u{ac00}-\u{d7ff}]+"),
+            digits, byte_level(false)]});
+        assert_eq!(identify(&coder, false).unwrap(), "deepseek-coder");
+        let punctuation =
+            "\\s?[!-/:-~\u{ff01}-\u{ff0f}\u{ff1a}-\u{ff5e}\u{2018}-\u{201f}\u{3000}-\u{3002}]+";
+        let llm = json!({"type": "Sequence", "pretokenizers": [
+            split("[\r\n]"), split(DEEPSEEK_LETTERS), split(punctuation), split(r"\s+$"),
+            split("[\u{4e00}-\u{9fa5}\u{800}-\u{4e00}\u{ac00}-\u{d7ff}]+"), digits, byte_level(false)]});
+        assert_eq!(identify(&llm, false).unwrap(), "deepseek-llm");
+        // The ranges of cased letters ascend: no character was normalized into another.
+        let letters: Vec<char> = DEEPSEEK_LETTERS.chars().collect();
+        let ranges = letters.windows(3).filter(|window| window[1] == '-');
+        assert!(ranges.clone().all(|range| range[0] < range[2]));
+        assert_eq!(ranges.count(), 65);
+        assert_eq!(
+            identify(
+                &json!({"type": "Sequence", "pretokenizers": [split(r"\p{N}{1,3}"), split(MINICPM_5), byte_level(false)]}),
+                true
+            )
+            .unwrap(),
+            "minicpm5"
+        );
     }
 
     #[test]
