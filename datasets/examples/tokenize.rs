@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let source: DatasetSource = arguments.next().ok_or("name a dataset")?.parse()?;
     let tokenizer = match arguments.next() {
-        Some(directory) => load_tokenizer(directory)?,
+        Some(directory) => load_tokenizer(directory, usize::MAX)?,
         None => story_tokenizer(DEFAULT_STORY_VOCABULARY)?,
     };
     let options = LoadOptions {

@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::json;
-use t81_hub::{ForeignContent, HubError, read_if_exists};
+use serde_json::{Value, json};
+use t81_hub::{AddedTokenSource, ForeignContent, HubError, TokenizerSettings, read_if_exists};
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::{AddedToken, PostProcessorWrapper, Tokenizer};
 
 use crate::error::DataError;
 use crate::stories::{END_OF_TEXT, Split, StoryCorpus};
@@ -131,24 +131,118 @@ pub fn save_tokenizer(
     Ok(())
 }
 
-/// Reads the `tokenizer.json` of a model's directory.
+/// Reads the tokenizer of a model's directory: `tokenizer.json`, with what `tokenizer_config.json` and `added_tokens.json`
+/// add to it, as `transformers` does.
+///
+/// Tokens that only those files define are added as far as `vocabulary_size`, the number of the model's embeddings, has ids
+/// for them. If `tokenizer.json` has no post-processor, `add_bos_token` and `add_eos_token` decide what is put around a text.
 ///
 /// # Errors
 ///
 /// [`DataError::MissingTokenizer`], [`DataError::CorruptTokenizer`], [`DataError::Hub`] for what is not a file or not the
 /// tokenizer's, and [`DataError::Io`].
-pub fn load_tokenizer(directory: impl AsRef<Path>) -> Result<Tokenizer, DataError> {
-    let path = directory.as_ref().join(TOKENIZER_FILE);
+pub fn load_tokenizer(
+    directory: impl AsRef<Path>,
+    vocabulary_size: usize,
+) -> Result<Tokenizer, DataError> {
+    let directory = directory.as_ref();
+    let path = directory.join(TOKENIZER_FILE);
     let Some(bytes) = read_if_exists(&path).map_err(DataError::file)? else {
         return Err(DataError::MissingTokenizer { path });
     };
-    Tokenizer::from_bytes(&bytes).map_err(|error| match ForeignContent::recognize(&bytes) {
-        Some(found) => DataError::Hub(HubError::Foreign { path, found }),
-        None => DataError::CorruptTokenizer {
-            path,
-            reason: error.to_string(),
-        },
-    })
+    let mut tokenizer =
+        Tokenizer::from_bytes(&bytes).map_err(|error| match ForeignContent::recognize(&bytes) {
+            Some(found) => DataError::Hub(HubError::Foreign { path, found }),
+            None => DataError::CorruptTokenizer {
+                path,
+                reason: error.to_string(),
+            },
+        })?;
+    let settings = TokenizerSettings::open(directory)?;
+    add_tokens(&mut tokenizer, &settings, vocabulary_size)?;
+    if tokenizer.get_post_processor().is_none() {
+        add_text_bounds(&mut tokenizer, &settings)?;
+    }
+    Ok(tokenizer)
+}
+
+/// Adds the tokens that only the settings define; those of the same text take their flags from the settings.
+fn add_tokens(
+    tokenizer: &mut Tokenizer,
+    settings: &TokenizerSettings,
+    vocabulary_size: usize,
+) -> Result<(), DataError> {
+    let size = tokenizer.get_vocab_size(false);
+    let largest = tokenizer.get_added_tokens_decoder().into_keys().max();
+    let mut next = largest.map_or(size, |largest| size.max(largest as usize + 1));
+    let mut tokens = Vec::new();
+    for token in &settings.added_tokens {
+        match tokenizer.token_to_id(&token.content) {
+            Some(_) if token.source == AddedTokenSource::AddedTokensJson => continue,
+            Some(_) => {}
+            None if next < vocabulary_size => next += 1,
+            None => continue,
+        }
+        tokens.push(
+            AddedToken::from(token.content.clone(), token.special)
+                .normalized(token.normalized)
+                .lstrip(token.lstrip)
+                .rstrip(token.rstrip)
+                .single_word(token.single_word),
+        );
+    }
+    if !tokens.is_empty() {
+        tokenizer.add_tokens(tokens).map_err(DataError::tokenizer)?;
+    }
+    Ok(())
+}
+
+/// Puts the special tokens of the settings around a text.
+fn add_text_bounds(
+    tokenizer: &mut Tokenizer,
+    settings: &TokenizerSettings,
+) -> Result<(), DataError> {
+    let id = |adds: bool, token: &Option<String>| {
+        let token = token.as_ref().filter(|_| adds)?;
+        Some((token.clone(), tokenizer.token_to_id(token)?))
+    };
+    let begin = id(
+        settings.adds_bos_without_post_processor(),
+        &settings.bos_token,
+    );
+    let end = id(
+        settings.adds_eos_without_post_processor(),
+        &settings.eos_token,
+    );
+    if begin.is_none() && end.is_none() {
+        return Ok(());
+    }
+    let special = |(token, _): &(String, u32)| json!({"SpecialToken": {"id": token, "type_id": 0}});
+    let text = |name: &str| json!({"Sequence": {"id": name, "type_id": 0}});
+    let around = |texts: Vec<Value>| -> Vec<Value> {
+        let begin = begin.iter().map(special);
+        begin.chain(texts).chain(end.iter().map(special)).collect()
+    };
+    let tokens: serde_json::Map<String, Value> = begin
+        .iter()
+        .chain(&end)
+        .map(|(token, id)| {
+            (
+                token.clone(),
+                json!({"id": token, "ids": [id], "tokens": [token]}),
+            )
+        })
+        .collect();
+    let template = json!({
+        "type": "TemplateProcessing",
+        "single": around(vec![text("A")]),
+        "pair": around(vec![text("A"), text("B")]),
+        "special_tokens": tokens,
+    });
+    let processor: PostProcessorWrapper =
+        serde_json::from_value(template).map_err(|error| DataError::tokenizer(error.into()))?;
+    tokenizer.with_post_processor(Some(processor));
+    Ok(())
 }
 
 /// Checks that the model has an embedding for every token of a stream.

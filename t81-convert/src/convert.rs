@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use t81_core::Layout;
 use t81_hub::{
-    COMPANION_FILES, Checkpoint, DenseTensorInfo, QuantizedCheckpoint, Storage, T81Metadata,
-    T81Writer, TOKENIZER_FILES, TensorPlan, TensorView, TernarySource, TernaryTensorInfo,
+    Checkpoint, DenseTensorInfo, QuantizedCheckpoint, Storage, T81Metadata, T81Writer, TensorPlan,
+    TensorView, TernarySource, TernaryTensorInfo, companion_files,
 };
 
 use crate::report::NOTE;
@@ -81,8 +81,15 @@ pub(crate) fn convert_checkpoint(
             .writer
             .write_file("config.json", config.as_bytes())?;
     }
-    for name in companions(checkpoint) {
-        conversion.writer.copy_file(&name)?;
+    let directory = checkpoint.directory();
+    // A checkpoint in memory has no directory.
+    if !directory.as_os_str().is_empty() {
+        if !checkpoint.has_changed_config() {
+            conversion.writer.copy_file(directory, "config.json")?;
+        }
+        for name in companion_files(directory)? {
+            conversion.writer.copy_file(directory, &name)?;
+        }
     }
     let bytes: u64 = checkpoint
         .tensors()
@@ -262,19 +269,6 @@ fn check_apart(source: &Path, destination: &Path) -> Result<(), ConvertError> {
         return Err(ConvertError::OverSource(destination.to_path_buf()));
     }
     Ok(())
-}
-
-/// The files of the source that go along with the tensors, as far as they exist; a checkpoint in memory has none.
-fn companions(checkpoint: &Checkpoint) -> impl Iterator<Item = PathBuf> {
-    let directory = checkpoint.directory();
-    let config = (!checkpoint.has_changed_config()).then_some(&"config.json");
-    config
-        .into_iter()
-        .chain(TOKENIZER_FILES)
-        .chain(COMPANION_FILES)
-        .filter(|_| !directory.as_os_str().is_empty())
-        .map(|name| directory.join(name))
-        .filter(|path| path.is_file())
 }
 
 fn dropped(checkpoint: &Checkpoint) -> Vec<String> {

@@ -58,7 +58,8 @@ pub use t81::{
 };
 pub use tensor_view::TensorView;
 pub use tokenizer::{
-    AddedToken, Bpe, COMPANION_FILES, TOKENIZER_FILES, Tokenizer, TokenizerKind, TokenizerSettings,
+    AddedToken, AddedTokenSource, Bpe, ChatTemplates, SpecialTokens, Tokenizer, TokenizerKind,
+    TokenizerSettings, companion_files,
 };
 
 /// Version of T81 as its commands print it: the package's, and the commit that it was built from where one is known.

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use t81_datasets::{
     evaluation_windows, load_tokenizer, read_text, scored_positions, tokenize_text,
 };
-use t81_hub::T81Directory;
+use t81_hub::{SpecialTokens, T81Directory};
 
 use crate::architecture::{check_block_size, decoder_config};
 use crate::cli::EvaluateArguments;
@@ -31,9 +31,9 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<Run, QatError> {
     let device = Device::flex();
     let precision = activation_precision(arguments.activations, &directory);
     let model = InferenceModel::open(&directory, &config, precision, Floats::Exact, &device)?;
-    let tokenizer = load_tokenizer(directory.directory())?;
+    let tokenizer = load_tokenizer(directory.directory(), config.vocab_size())?;
     let mut tokens = tokenize_text(&tokenizer, &read_text(&arguments.text)?)?;
-    let first_token = beginning_of_sequence(directory.directory())?;
+    let first_token = beginning_of_sequence(&directory)?;
     if let Some(token) = first_token {
         tokens.insert(0, token);
     }
@@ -66,14 +66,11 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<Run, QatError> {
     Ok(Run::Finished)
 }
 
-/// The token that llama.cpp puts before a text, if the tokenizer asks for one.
-fn beginning_of_sequence(directory: &Path) -> Result<Option<u32>, QatError> {
-    let tokenizer = t81_hub::Tokenizer::open(directory)?;
-    if !tokenizer.adds_bos() {
-        return Ok(None);
-    }
-    let name = tokenizer.settings.bos_token.as_deref();
-    Ok(name.and_then(|name| tokenizer.token_id(name)))
+/// The token that llama.cpp puts before a text, if the tokenizer adds one.
+fn beginning_of_sequence(directory: &T81Directory) -> Result<Option<u32>, QatError> {
+    let tokenizer = t81_hub::Tokenizer::open(directory.directory())?;
+    let special = SpecialTokens::new(&tokenizer, directory.config());
+    Ok(special.begin.filter(|_| special.adds_begin))
 }
 
 /// Cross-entropy by the rule of llama-perplexity.

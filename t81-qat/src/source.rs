@@ -7,9 +7,7 @@ use serde_json::{Value, json};
 use t81_burn::models::llama::{AttentionBiases, LlamaConfig};
 use t81_burn::models::{Decoder, DecoderConfig};
 use t81_datasets::{load_tokenizer, save_tokenizer, story_tokenizer};
-use t81_hub::{
-    COMPANION_FILES, Checkpoint, ModelConfig, ResolveOptions, TOKENIZER_FILES, read_if_exists,
-};
+use t81_hub::{Checkpoint, ModelConfig, ResolveOptions, companion_files, read_if_exists};
 use tokenizers::Tokenizer;
 
 use crate::architecture::decoder_config;
@@ -103,7 +101,7 @@ impl Source {
         let config = decoder_config(checkpoint.config(), &directory)?;
         checkpoint.config().check(&checkpoint)?;
         report_differences(&checkpoint);
-        let tokenizer = load_tokenizer(&directory)?;
+        let tokenizer = load_tokenizer(&directory, config.vocab_size())?;
         let ids = tokenizer.get_vocab_size(true);
         if ids > config.vocab_size() {
             return Err(QatError::Vocabulary {
@@ -207,10 +205,9 @@ fn report_differences(checkpoint: &Checkpoint) {
 
 fn existing_files(directory: &Path) -> Result<Vec<(String, Vec<u8>)>, QatError> {
     let mut files = Vec::new();
-    for name in TOKENIZER_FILES.iter().chain(COMPANION_FILES) {
-        let path = directory.join(name);
-        if let Some(bytes) = read_if_exists(&path)? {
-            files.push(((*name).to_string(), bytes));
+    for name in companion_files(directory)? {
+        if let Some(bytes) = read_if_exists(&directory.join(&name))? {
+            files.push((name, bytes));
         }
     }
     Ok(files)

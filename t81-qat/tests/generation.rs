@@ -36,7 +36,7 @@ fn greedy_text_is_the_argmax_of_the_directory() {
     // The same by the library's forward pass over the whole text, without a cache.
     let device = Device::flex();
     let model = t81_qat::from_pretrained_t81(&run, &device).unwrap();
-    let tokenizer = t81_datasets::load_tokenizer(run.join("t81")).unwrap();
+    let tokenizer = t81_datasets::load_tokenizer(run.join("t81"), 2048).unwrap();
     let mut ids: Vec<i32> = tokenizer
         .encode(PROMPT, true)
         .unwrap()

@@ -108,7 +108,7 @@ fn a_saved_tokenizer_is_read_back() {
     let model = directory.path().join("new/model");
     let tokenizer = story_tokenizer(512).unwrap();
     save_tokenizer(&tokenizer, &model, 256).unwrap();
-    let read = load_tokenizer(&model).unwrap();
+    let read = load_tokenizer(&model, 512).unwrap();
     assert_eq!(
         read.to_string(false).unwrap(),
         tokenizer.to_string(false).unwrap()
@@ -137,7 +137,7 @@ fn a_saved_tokenizer_is_read_back() {
 fn a_missing_or_corrupt_tokenizer_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let expected = directory.path().join("tokenizer.json");
-    let error = load_tokenizer(directory.path()).unwrap_err();
+    let error = load_tokenizer(directory.path(), 512).unwrap_err();
     assert!(matches!(&error, DataError::MissingTokenizer { path } if *path == expected));
     assert!(
         error
@@ -148,7 +148,7 @@ fn a_missing_or_corrupt_tokenizer_is_named() {
 
     for corrupt in ["", "{", "{\"model\": 3}", "\u{fffd}"] {
         fs::write(&expected, corrupt).unwrap();
-        let error = load_tokenizer(directory.path()).unwrap_err();
+        let error = load_tokenizer(directory.path(), 512).unwrap_err();
         assert!(matches!(&error, DataError::CorruptTokenizer { path, .. } if *path == expected));
     }
     fs::write(
@@ -156,7 +156,9 @@ fn a_missing_or_corrupt_tokenizer_is_named() {
         "version https://git-lfs.github.com/spec/v1\noid sha256:9f2\nsize 1200\n",
     )
     .unwrap();
-    let error = load_tokenizer(directory.path()).unwrap_err().to_string();
+    let error = load_tokenizer(directory.path(), 512)
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("tokenizer.json") && error.contains("git lfs pull"),
         "{error}"
@@ -164,7 +166,7 @@ fn a_missing_or_corrupt_tokenizer_is_named() {
     fs::remove_file(&expected).unwrap();
     fs::create_dir(&expected).unwrap();
     assert!(matches!(
-        load_tokenizer(directory.path()),
+        load_tokenizer(directory.path(), 512),
         Err(DataError::Hub(HubError::NotAFile { .. }))
     ));
 }
@@ -225,4 +227,61 @@ fn a_token_without_an_embedding_is_found() {
             vocabulary_size: 10
         }
     ));
+}
+
+/// Expected: what `AutoTokenizer` of transformers does with the same files.
+#[test]
+fn tokens_of_the_settings_are_added() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let tokenizer = story_tokenizer(300).unwrap();
+    save_tokenizer(&tokenizer, directory.path(), 256).unwrap();
+    let settings = |more: serde_json::Value| {
+        fs::write(path("tokenizer_config.json"), more.to_string()).unwrap();
+    };
+    let decoder = serde_json::json!({
+        "320": {"content": "<tool>", "special": false, "normalized": false},
+        "310": {"content": "<b>", "special": true},
+        "0": {"content": END_OF_TEXT, "special": true, "rstrip": true},
+    });
+    settings(serde_json::json!({"added_tokens_decoder": decoder}));
+    let read = load_tokenizer(directory.path(), 400).unwrap();
+    assert_eq!(read.token_to_id("<b>"), Some(300));
+    assert_eq!(read.token_to_id("<tool>"), Some(301));
+    let text = format!("<tool>{END_OF_TEXT} <b>");
+    assert_eq!(ids(&read, &text), [301, 0, 300]);
+    // One row is left, so there is no second token.
+    let read = load_tokenizer(directory.path(), 301).unwrap();
+    assert_eq!(read.token_to_id("<b>"), Some(300));
+    assert_eq!(read.token_to_id("<tool>"), None);
+
+    settings(serde_json::json!({}));
+    let legacy = format!("{{\"<tool>\": 310, \"{END_OF_TEXT}\": 0}}");
+    fs::write(path("added_tokens.json"), legacy).unwrap();
+    let read = load_tokenizer(directory.path(), 400).unwrap();
+    assert_eq!(ids(&read, &format!("<tool>{END_OF_TEXT}")), [300, 0]);
+}
+
+#[test]
+fn the_settings_decide_about_text_bounds_without_a_post_processor() {
+    let directory = tempfile::tempdir().unwrap();
+    let tokenizer = story_tokenizer(300).unwrap();
+    save_tokenizer(&tokenizer, directory.path(), 256).unwrap();
+    let encoded = |more: serde_json::Value| {
+        let mut settings = serde_json::json!({"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT});
+        let more = more.as_object().unwrap().clone();
+        settings.as_object_mut().unwrap().extend(more);
+        let path = directory.path().join("tokenizer_config.json");
+        fs::write(path, settings.to_string()).unwrap();
+        let tokenizer = load_tokenizer(directory.path(), 300).unwrap();
+        tokenizer.encode("a", true).unwrap().get_ids().to_vec()
+    };
+    let plain = encoded(serde_json::json!({}));
+    assert_eq!(plain.len(), 1);
+    let begin = encoded(serde_json::json!({"add_bos_token": true}));
+    assert_eq!(begin, [0, plain[0]]);
+    let both = encoded(serde_json::json!({"add_bos_token": true, "add_eos_token": true}));
+    assert_eq!(both, [0, plain[0], 0]);
+    let llama = encoded(serde_json::json!({"tokenizer_class": "LlamaTokenizerFast"}));
+    assert_eq!(llama, begin);
 }

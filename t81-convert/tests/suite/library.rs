@@ -160,9 +160,21 @@ fn the_report_counts_what_was_done() {
 #[test]
 fn the_files_of_the_model_go_along_unchanged() {
     let place = Place::new();
+    let templates = place.source().join("additional_chat_templates");
+    fs::create_dir(&templates).unwrap();
+    fs::write(templates.join("tool_use.jinja"), "tools").unwrap();
+    fs::write(templates.join("notes.txt"), "not a template").unwrap();
+    fs::write(place.source().join("chat_template.json"), "{}").unwrap();
     place.open(&ConvertOptions::default());
+    assert_eq!(
+        names(&place.out().join("additional_chat_templates")),
+        ["tool_use.jinja"]
+    );
     let expected = [
         "LICENSE",
+        "additional_chat_templates",
+        "additional_chat_templates/tool_use.jinja",
+        "chat_template.json",
         "config.json",
         "generation_config.json",
         "model.safetensors",
@@ -170,11 +182,14 @@ fn the_files_of_the_model_go_along_unchanged() {
         "tokenizer.json",
         "tokenizer_config.json",
     ];
-    assert_eq!(names(&place.out()), expected);
-    for name in expected
-        .iter()
-        .filter(|name| !matches!(**name, "model.safetensors" | "t81_metadata.json"))
-    {
+    let whole = expected.iter().filter(|name| !name.contains('/'));
+    assert!(names(&place.out()).iter().eq(whole));
+    for name in expected.iter().filter(|name| {
+        !matches!(
+            **name,
+            "model.safetensors" | "t81_metadata.json" | "additional_chat_templates"
+        )
+    }) {
         assert_eq!(
             fs::read(place.out().join(name)).unwrap(),
             fs::read(place.source().join(name)).unwrap()

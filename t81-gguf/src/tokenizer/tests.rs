@@ -154,7 +154,8 @@ fn a_split_at_spaces_that_are_gone_is_none() {
 #[test]
 fn merges_that_llama_cpp_would_make_on_its_own_are_remarked_on() {
     let mut tokenizer = sentence_piece();
-    tokenizer["model"]["vocab"]["▁th"] = json!(267);
+    tokenizer["model"]["vocab"]["▁th"] = json!(266);
+    tokenizer["added_tokens"][3]["id"] = json!(267);
     let settings = json!({"bos_token": "<s>", "eos_token": "</s>"});
     let (_, notes) = describe_files(&tokenizer, &settings, 268, json!({})).unwrap();
     // "▁t" + "h" and "▁th" + "e".
@@ -166,8 +167,8 @@ fn byte_level() -> Value {
         "normalizer": null,
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
         "post_processor": null, "decoder": {"type": "ByteLevel"},
-        "added_tokens": [{"id": 0, "content": "<|end|>", "special": false}, {"id": 3, "content": "<pad>", "special": false}],
-        "model": {"type": "BPE", "vocab": {"<|end|>": 0, "a": 1, "b": 2, "ab": 4}, "merges": ["a b"]},
+        "added_tokens": [{"id": 0, "content": "<|end|>", "special": false}, {"id": 4, "content": "<pad>", "special": false}],
+        "model": {"type": "BPE", "vocab": {"<|end|>": 0, "a": 1, "b": 2, "ab": 3}, "merges": ["a b"]},
     })
 }
 
@@ -177,16 +178,16 @@ fn special_ids_come_from_the_settings_then_from_the_configuration() {
         &byte_level(),
         &json!({"eos_token": "<|end|>"}),
         6,
-        json!({"bos_token_id": 2, "pad_token_id": 3}),
+        json!({"bos_token_id": 2, "pad_token_id": 4}),
     )
     .unwrap();
     assert_eq!(metadata.u32("tokenizer.ggml.eos_token_id"), Some(0));
     assert_eq!(metadata.u32("tokenizer.ggml.bos_token_id"), Some(2));
-    assert_eq!(metadata.u32("tokenizer.ggml.padding_token_id"), Some(3));
+    assert_eq!(metadata.u32("tokenizer.ggml.padding_token_id"), Some(4));
     // Some models mark control tokens as ordinary added ones.
     assert_eq!(
         numbers(&metadata, "tokenizer.ggml.token_type"),
-        [3, 1, 1, 3, 1, 5]
+        [3, 1, 1, 1, 3, 5]
     );
 
     let (metadata, _) = describe_files(
@@ -202,14 +203,95 @@ fn special_ids_come_from_the_settings_then_from_the_configuration() {
         describe_files(&byte_level(), &json!({}), 6, json!({})).unwrap_err(),
         TokenizerError::NoEndOfText
     );
-    let unknown =
-        describe_files(&byte_level(), &json!({"eos_token": "</s>"}), 6, json!({})).unwrap_err();
+    let missing = describe_files(&byte_level(), &json!({"eos_token": "</s>"}), 6, json!({}));
+    assert_eq!(missing.unwrap_err(), TokenizerError::NoEndOfText);
+}
+
+#[test]
+fn special_tokens_that_do_not_exist_are_left_out() {
+    let settings = json!({"eos_token": "<|end|>", "pad_token": "[PAD]", "bos_token": "<s>"});
+    let ids = json!({"bos_token_id": 50256, "eos_token_id": 50256, "pad_token_id": -1});
+    let (metadata, notes) = describe_files(&byte_level(), &settings, 6, ids).unwrap();
+    assert_eq!(metadata.u32("tokenizer.ggml.eos_token_id"), Some(0));
+    assert_eq!(metadata.u32("tokenizer.ggml.bos_token_id"), Some(0));
+    assert_eq!(metadata.get("tokenizer.ggml.padding_token_id"), None);
+    assert_eq!(flag(&metadata, "tokenizer.ggml.add_bos_token"), Some(false));
+    assert_eq!(notes.len(), 5, "{notes:?}");
+    // A token beyond the embedding is none either.
+    let settings = json!({"eos_token": "<|end|>", "pad_token": "<pad>"});
+    let mut tokenizer = byte_level();
+    tokenizer["added_tokens"] = json!([]);
+    let decoder = json!({"4": {"content": "<pad>", "special": true}});
+    let settings = with(settings, json!({"added_tokens_decoder": decoder}));
+    let (metadata, notes) = describe_files(&tokenizer, &settings, 4, json!({})).unwrap();
+    assert_eq!(metadata.get("tokenizer.ggml.padding_token_id"), None);
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.contains("embedding of 4 rows"))
+    );
+    let (metadata, notes) = describe_files(&tokenizer, &settings, 5, json!({})).unwrap();
+    assert_eq!(metadata.u32("tokenizer.ggml.padding_token_id"), Some(4));
+    assert_eq!(notes, Vec::<String>::new());
+}
+
+/// `object` with the keys of `more`.
+fn with(mut object: Value, more: Value) -> Value {
+    let keys = more.as_object().unwrap().clone();
+    object.as_object_mut().unwrap().extend(keys);
+    object
+}
+
+#[test]
+fn added_tokens_have_the_ids_that_training_gives_them() {
+    let mut tokenizer = byte_level();
+    tokenizer["added_tokens"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"id": 7, "content": "<tool>"}));
+    let settings = json!({"eos_token": "<|end|>"});
+    let (metadata, notes) = describe_files(&tokenizer, &settings, 8, json!({})).unwrap();
     assert_eq!(
-        unknown,
-        TokenizerError::UnknownSpecialToken {
-            key: "eos_token".into(),
-            text: "</s>".into()
-        }
+        strings(&metadata, "tokenizer.ggml.tokens")[4..],
+        ["<pad>", "<tool>", "[PAD6]", "[PAD7]"]
+    );
+    assert_eq!(
+        numbers(&metadata, "tokenizer.ggml.token_type")[4..],
+        [3, 4, 5, 5]
+    );
+    assert_eq!(notes.len(), 1);
+    assert!(
+        notes[0].contains(r#""<tool>" has the id 5, not 7"#),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn tokens_of_the_settings_are_written_and_fillers_give_way_to_tokens() {
+    let mut tokenizer = byte_level();
+    tokenizer["model"]["vocab"]["[PAD7]"] = json!(4);
+    tokenizer["model"]["vocab"]["[_PAD7]"] = json!(5);
+    tokenizer["added_tokens"] = json!([]);
+    let decoder = json!({"6": {"content": "<tool>", "special": true}, "9": {"content": "[PAD8]"}});
+    let settings = json!({"eos_token": "<|end|>", "added_tokens_decoder": decoder});
+    let (metadata, notes) = describe_files(&tokenizer, &settings, 10, json!({})).unwrap();
+    assert_eq!(
+        strings(&metadata, "tokenizer.ggml.tokens")[4..],
+        ["[PAD7]", "[_PAD7]", "<tool>", "[PAD8]", "[PAD_8]", "[PAD9]"]
+    );
+    assert_eq!(
+        numbers(&metadata, "tokenizer.ggml.token_type")[4..],
+        [1, 1, 3, 4, 5, 5]
+    );
+    assert!(
+        notes.len() == 1 && notes[0].contains("tokenizer_config.json numbers"),
+        "{notes:?}"
+    );
+    let (metadata, _) =
+        describe_files(&tokenizer, &json!({"eos_token": "<|end|>"}), 8, json!({})).unwrap();
+    assert_eq!(
+        strings(&metadata, "tokenizer.ggml.tokens")[4..],
+        ["[PAD7]", "[_PAD7]", "[PAD6]", "[PAD_7]"]
     );
 }
 
@@ -299,7 +381,7 @@ fn ids_beyond_the_embedding_are_refused() {
     let error = describe_files(
         &byte_level(),
         &json!({"eos_token": "<|end|>"}),
-        4,
+        3,
         json!({}),
     )
     .unwrap_err();
@@ -307,20 +389,137 @@ fn ids_beyond_the_embedding_are_refused() {
         error,
         TokenizerError::TokenOutOfRange {
             text: "ab".into(),
-            id: 4,
-            rows: 4
+            id: 3,
+            rows: 3
         }
     );
 }
 
 #[test]
 fn chat_templates_are_passed_on() {
-    let settings = json!({"eos_token": "<|end|>", "chat_template": "{{ messages }}"});
-    let (metadata, _) = describe_files(&byte_level(), &settings, 6, json!({})).unwrap();
+    let key = "tokenizer.chat_template";
+    let templates = |value: Value| {
+        let settings = json!({"eos_token": "<|end|>", "chat_template": value});
+        describe_files(&byte_level(), &settings, 6, json!({})).unwrap()
+    };
+    let (metadata, notes) = templates(json!("{{ messages }}"));
+    assert_eq!(metadata.string(key), Some("{{ messages }}"));
+    assert_eq!(metadata.get("tokenizer.chat_templates"), None);
+    assert_eq!(notes, Vec::<String>::new());
+
+    let entry = |name: &str| json!({"name": name, "template": format!("of {name}")});
+    let (metadata, notes) = templates(json!([entry("default"), entry("tool_use"), entry("a-b")]));
+    assert_eq!(metadata.string(key), Some("of default"));
     assert_eq!(
-        metadata.string("tokenizer.chat_template"),
-        Some("{{ messages }}")
+        metadata.string("tokenizer.chat_template.tool_use"),
+        Some("of tool_use")
     );
+    assert_eq!(
+        metadata.string("tokenizer.chat_template.a_b"),
+        Some("of a-b")
+    );
+    assert_eq!(
+        strings(&metadata, "tokenizer.chat_templates"),
+        ["a_b", "tool_use"]
+    );
+    assert_eq!(notes, Vec::<String>::new());
+
+    let (metadata, notes) = templates(json!([entry("rag"), entry("a_b"), entry("a-b")]));
+    assert_eq!(metadata.get(key), None);
+    assert_eq!(
+        metadata.string("tokenizer.chat_template.a_b"),
+        Some("of a-b")
+    );
+    assert!(notes[0].contains(r#""a_b" is left out"#), "{notes:?}");
+    assert!(notes[1].contains("takes ChatML"), "{notes:?}");
+    let (_, notes) = templates(json!([entry("tool_use")]));
+    assert!(notes[0].contains("takes tool_use"), "{notes:?}");
+}
+
+/// Differences that llama.cpp shows; each was seen in token ids of its own tokenizer.
+#[test]
+fn differences_of_llama_cpp_are_noted_and_only_they() {
+    let settings = json!({"bos_token": "<s>", "eos_token": "</s>"});
+    let notes = |tokenizer: &Value| {
+        let rows = 267;
+        describe_files(tokenizer, &settings, rows, json!({}))
+            .unwrap()
+            .1
+    };
+    let metaspace = |scheme: &str, split: bool| {
+        let mut tokenizer = sentence_piece();
+        tokenizer["normalizer"] = Value::Null;
+        tokenizer["pre_tokenizer"] = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": split});
+        tokenizer
+    };
+    assert_eq!(notes(&sentence_piece()), Vec::<String>::new());
+    assert_eq!(notes(&metaspace("never", false)), Vec::<String>::new());
+    assert_eq!(notes(&metaspace("never", true)), Vec::<String>::new());
+    for (scheme, part) in [
+        ("first", "prepend_scheme first"),
+        ("always", "prepend_scheme always"),
+    ] {
+        let found = notes(&metaspace(scheme, false));
+        assert!(found.len() == 1 && found[0].contains(part), "{found:?}");
+        // Text that has its space already gets no other.
+        let mut tokenizer = metaspace(scheme, false);
+        tokenizer["normalizer"] = json!({"type": "Prepend", "prepend": "▁"});
+        assert_eq!(notes(&tokenizer), Vec::<String>::new());
+    }
+    let mut crossing = metaspace("never", true);
+    let vocabulary = crossing["model"]["vocab"].as_object_mut().unwrap();
+    let place = vocabulary.remove("▁the").unwrap();
+    vocabulary.insert("▁▁".to_owned(), place);
+    crossing["model"]["merges"] = json!(["▁ t", "h e", "▁ ▁"]);
+    let found = notes(&crossing);
+    assert!(
+        found.len() == 1 && found[0].contains("merges across spaces"),
+        "{found:?}"
+    );
+    crossing["pre_tokenizer"]["split"] = json!(false);
+    assert_eq!(notes(&crossing), Vec::<String>::new());
+
+    for (flag, part) in [
+        ("single_word", "whole words"),
+        ("lstrip", "white space"),
+        ("rstrip", "white space"),
+        ("normalized", "normalized text"),
+    ] {
+        let mut tokenizer = sentence_piece();
+        tokenizer["added_tokens"][3][flag] = json!(true);
+        let found = notes(&tokenizer);
+        assert!(found.len() == 1 && found[0].contains(part), "{found:?}");
+        assert!(found[0].contains("<tool>"), "{found:?}");
+    }
+    let mut tokenizer = metaspace("never", false);
+    tokenizer["added_tokens"][3]["normalized"] = json!(true);
+    assert_eq!(notes(&tokenizer), Vec::<String>::new());
+}
+
+#[test]
+fn phi_3_strips_white_space_by_its_name() {
+    let mut tokenizer = sentence_piece();
+    let vocabulary = tokenizer["model"]["vocab"].as_object_mut().unwrap();
+    vocabulary.insert("<|endoftext|>".to_owned(), json!(266));
+    tokenizer["added_tokens"][3] = json!({"id": 266, "content": "<|endoftext|>", "special": true});
+    tokenizer["added_tokens"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"id": 267, "content": "<|user|>", "special": true, "rstrip": true}));
+    tokenizer["added_tokens"][2]["rstrip"] = json!(true);
+    let notes = |name: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tokenizer.json");
+        fs::write(path, tokenizer.to_string()).unwrap();
+        let tokenizer = Tokenizer::open(directory.path()).unwrap();
+        let mut metadata = Metadata::new();
+        metadata.set("general.name", name);
+        let config = config(268, json!({"eos_token_id": 2}));
+        describe(&tokenizer, &config, 268, None, &mut metadata).unwrap()
+    };
+    assert_eq!(notes("Phi-3-mini"), Vec::<String>::new());
+    let other = notes("my-model");
+    assert!(other.len() == 1 && other[0].contains("rstrip"), "{other:?}");
 }
 
 #[test]

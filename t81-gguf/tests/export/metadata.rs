@@ -219,7 +219,7 @@ fn a_pre_tokenizer_that_is_not_recognised_can_be_named() {
 }
 
 #[test]
-fn a_tokenizer_larger_than_the_embedding_is_refused() {
+fn every_row_has_a_text_of_its_own() {
     let mut model = TinyModel {
         spare_rows: 0,
         ..TinyModel::default()
@@ -232,19 +232,28 @@ fn a_tokenizer_larger_than_the_embedding_is_refused() {
             .u32("llama.vocab_size"),
         Some(vocabulary as u32)
     );
-    model.tokenizer["added_tokens"]
-        .as_array_mut()
-        .unwrap()
-        .push(json!({"id": 261, "content": "[PAD262]", "special": true}));
+    let added = |id: usize, content: &str| json!({"id": id, "content": content, "special": false});
+    let tokens = model.tokenizer["added_tokens"].as_array_mut().unwrap();
+    tokens.push(added(261, "[PAD262]"));
     model.spare_rows = 1;
+    let exported = exported(&model, &ExportOptions::default());
+    let Some(MetadataValue::Array(MetadataArray::String(tokens))) =
+        exported.file.metadata().get("tokenizer.ggml.tokens")
+    else {
+        panic!()
+    };
+    assert_eq!(tokens[261..], ["[PAD262]", "[PAD_262]"]);
+
+    let tokens = model.tokenizer["added_tokens"].as_array_mut().unwrap();
+    tokens.extend([added(262, " y"), added(263, "▁y")]);
     let error = refused(&model, &ExportOptions::default());
     assert!(
         matches!(
             error,
             GgufError::Tokenizer {
                 source: TokenizerError::DuplicateToken {
-                    first: 261,
-                    second: 262,
+                    first: 262,
+                    second: 263,
                     ..
                 },
                 ..

@@ -68,11 +68,12 @@ pub struct ModelConfig {
     pub mlp_bias: bool,
     /// Whether the output matrix is the embedding.
     pub tie_word_embeddings: bool,
-    /// Token that starts a text.
+    /// Token that starts a text. This and the other special tokens are in the vocabulary; any other value of the file (-1 in
+    /// old checkpoints) is none, see [`SpecialTokens`](crate::SpecialTokens).
     pub bos_token_id: Option<u32>,
     /// Tokens that end a text; may be empty.
     pub eos_token_ids: Vec<u32>,
-    /// Token that pads a batch. An id outside the vocabulary (old checkpoints say -1) is none.
+    /// Token that pads a batch.
     pub pad_token_id: Option<u32>,
     /// Attention within a window only, if the model has that.
     pub sliding_window: Option<SlidingWindow>,
@@ -190,7 +191,7 @@ impl ModelConfig {
             )?),
         };
         let vocab_size = fields.required("vocab_size", 1..=MAX_VOCABULARY)?;
-        let tokens = tokens::SpecialTokens::parse(fields, vocab_size)?;
+        let tokens = tokens::SpecialTokens::parse(fields, vocab_size);
         Ok(Self {
             architecture,
             model_type,

@@ -8,7 +8,7 @@ use super::{HubClient, RemoteError, RepoId, RepoListing};
 use crate::HubError;
 use crate::files::{INDEX_FILE, SINGLE_FILE, shards_of_index, without_safetensors};
 use crate::tensor_names::numbered_shards;
-use crate::tokenizer::{COMPANION_FILES, TOKENIZER_FILES};
+use crate::tokenizer::is_companion;
 
 const CONFIG_FILE: &str = "config.json";
 
@@ -40,11 +40,11 @@ impl HubClient {
         // The weights come last: where they are, everything is, which is all that a later run offline has to go by.
         let mut small = vec![CONFIG_FILE];
         small.extend(
-            TOKENIZER_FILES
+            listing
+                .files
                 .iter()
-                .chain(COMPANION_FILES)
-                .copied()
-                .filter(|file| listing.contains(file)),
+                .map(|file| file.path.as_str())
+                .filter(|path| is_companion(path)),
         );
         self.download_all(&pinned, &small)?;
         match weights {

@@ -18,6 +18,7 @@ use super::metadata::{
 use super::plan::{FileLayout, OutputFormat, Slot, Storage, TensorPlan, codes_name, scales_name};
 use crate::files::{SINGLE_FILE, is_plain_file_name};
 use crate::json::read_limited;
+use crate::tokenizer::is_template_path;
 use crate::{HubError, TensorView};
 
 /// Weights decoded at a time in the dense format.
@@ -81,16 +82,13 @@ impl T81Writer {
         })
     }
 
-    /// Copies a file of the source, for example `config.json`, under its own name. See [`write_file`](Self::write_file).
+    /// Copies a file of the directory `source`, for example `config.json`, under its own name. See
+    /// [`write_file`](Self::write_file).
     ///
     /// # Errors
     /// If it cannot be read or written.
-    pub fn copy_file(&mut self, from: &Path) -> Result<(), HubError> {
-        let name = from
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        let contents = read_limited(from, MAX_COPY_BYTES)?;
+    pub fn copy_file(&mut self, source: &Path, name: &str) -> Result<(), HubError> {
+        let contents = read_limited(&source.join(name), MAX_COPY_BYTES)?;
         self.write_file(name, &contents)
     }
 
@@ -98,9 +96,11 @@ impl T81Writer {
     /// `config.json` becomes `float16`, so that loaders which obey it keep the ternary values exact.
     ///
     /// # Errors
-    /// If `name` is not a plain file name, is one that the writer itself needs, or was written before.
+    /// If `name` is neither a plain file name nor the path of a chat template (`additional_chat_templates/NAME.jinja`), is
+    /// one that the writer itself needs, or was written before.
     pub fn write_file(&mut self, name: &str, contents: &[u8]) -> Result<(), HubError> {
-        if !is_plain_file_name(name) || name == SINGLE_FILE || name == METADATA_FILE {
+        let plain = is_plain_file_name(name) || is_template_path(name);
+        if !plain || name == SINGLE_FILE || name == METADATA_FILE {
             return Err(HubError::plan(
                 name,
                 "not a name for a file beside the tensors",
@@ -319,6 +319,9 @@ impl T81Writer {
         let path = self.directory.path().join(name);
         if path.exists() {
             return Err(HubError::plan(name, "written twice"));
+        }
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(HubError::io("create", parent))?;
         }
         File::create_new(&path)
             .and_then(|mut file| file.write_all(contents).and_then(|()| file.sync_all()))

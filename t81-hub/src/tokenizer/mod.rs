@@ -1,7 +1,11 @@
 //! The tokenizer of a model: `tokenizer.json`, `tokenizer_config.json` and the chat template.
 
+mod added;
 mod bpe;
+mod chat_templates;
+mod companions;
 mod settings;
+mod special;
 
 use std::path::Path;
 
@@ -11,32 +15,16 @@ use serde_json::Value;
 use crate::HubError;
 use crate::json::{read_json, read_limited};
 
+pub use added::{AddedToken, AddedTokenSource};
+use added::{AddedTokenEntry, assign_ids};
 use bpe::ModelFile;
 pub use bpe::{Bpe, TokenizerKind};
+pub use chat_templates::ChatTemplates;
+pub(crate) use chat_templates::is_template_path;
+pub use companions::companion_files;
+pub(crate) use companions::is_companion;
 pub use settings::TokenizerSettings;
-
-/// Files of a model directory that belong to the tokenizer; whoever writes a model copies those that exist.
-pub const TOKENIZER_FILES: &[&str] = &[
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "chat_template.json",
-];
-
-/// Files that go along with a model beside `config.json` and the tokenizer: generation defaults and its licence.
-pub const COMPANION_FILES: &[&str] = &[
-    "generation_config.json",
-    "LICENSE",
-    "LICENSE.txt",
-    "LICENSE.md",
-    "NOTICE",
-    "USE_POLICY.md",
-];
+pub use special::SpecialTokens;
 
 /// Tokenizers of very large vocabularies reach some 40 MB.
 const MAX_TOKENIZER_BYTES: u64 = 512 << 20;
@@ -50,7 +38,7 @@ pub(crate) const MAX_TOKEN_ID: u32 = (1 << 24) - 1;
 pub struct Tokenizer {
     /// Vocabulary and merges.
     pub model: Bpe,
-    /// Tokens outside the model, special ones among them, by id.
+    /// Tokens outside the model, special ones among them, by id. Those of the settings are among them.
     pub added_tokens: Vec<AddedToken>,
     /// Normalization of the text, if any.
     pub normalizer: Option<Value>,
@@ -64,35 +52,11 @@ pub struct Tokenizer {
     pub settings: TokenizerSettings,
 }
 
-/// A token outside the model's vocabulary, or one that is matched before the model sees the text.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct AddedToken {
-    /// The token's id.
-    pub id: u32,
-    /// Its text.
-    pub content: String,
-    /// Whether it is dropped when decoding for humans.
-    #[serde(default)]
-    pub special: bool,
-    /// Whether it is matched in the normalized text.
-    #[serde(default)]
-    pub normalized: bool,
-    /// Whether it swallows white space on its left.
-    #[serde(default)]
-    pub lstrip: bool,
-    /// Whether it swallows white space on its right.
-    #[serde(default)]
-    pub rstrip: bool,
-    /// Whether it matches whole words only.
-    #[serde(default)]
-    pub single_word: bool,
-}
-
 #[derive(Deserialize)]
 struct TokenizerFile {
     model: ModelFile,
     #[serde(default)]
-    added_tokens: Option<Vec<AddedToken>>,
+    added_tokens: Option<Vec<AddedTokenEntry>>,
     #[serde(default)]
     normalizer: Option<Value>,
     #[serde(default)]
@@ -120,9 +84,15 @@ impl Tokenizer {
         }
         let file: TokenizerFile = read_json(&path, MAX_TOKENIZER_BYTES)?;
         let model = Bpe::from_file(file.model).map_err(problem)?;
-        let mut added_tokens = file.added_tokens.unwrap_or_default();
-        added_tokens.sort_by_key(|token| token.id);
-        check_added(&model, &added_tokens).map_err(problem)?;
+        let settings = TokenizerSettings::open(directory)?;
+        let own: Vec<AddedToken> = file
+            .added_tokens
+            .unwrap_or_default()
+            .into_iter()
+            .map(AddedToken::from)
+            .collect();
+        check_added(&own).map_err(problem)?;
+        let added_tokens = assign_ids(&model, own, &settings.added_tokens).map_err(problem)?;
         Ok(Self {
             model,
             added_tokens,
@@ -130,7 +100,7 @@ impl Tokenizer {
             pre_tokenizer: file.pre_tokenizer,
             post_processor: file.post_processor,
             decoder: file.decoder,
-            settings: TokenizerSettings::open(directory)?,
+            settings,
         })
     }
 
@@ -167,60 +137,18 @@ impl Tokenizer {
                     .map(|(_, id)| *id)
             })
     }
-
-    /// Whether tokenizing puts the beginning-of-text token in front: what the post-processor's template says, else
-    /// `add_bos_token` of `tokenizer_config.json`, else no.
-    pub fn adds_bos(&self) -> bool {
-        let first_of_template = self
-            .post_processor
-            .as_ref()
-            .and_then(first_special_of_template);
-        match first_of_template {
-            Some(first) => self.settings.bos_token.as_deref() == Some(first),
-            None => self.settings.add_bos_token.unwrap_or(false),
-        }
-    }
 }
 
-/// The special token that a `TemplateProcessing` (alone or within a `Sequence`) puts first, if it puts one there.
-fn first_special_of_template(processor: &Value) -> Option<&str> {
-    match processor["type"].as_str()? {
-        "TemplateProcessing" => processor["single"].get(0)?["SpecialToken"]["id"].as_str(),
-        "Sequence" => processor["processors"]
-            .as_array()?
-            .iter()
-            .find_map(|processor| {
-                // A sequence within a sequence does not occur, and recursion would follow the file's nesting.
-                (processor["type"] == "TemplateProcessing")
-                    .then(|| processor["single"].get(0)?["SpecialToken"]["id"].as_str())?
-            }),
-        _ => None,
-    }
-}
-
-fn check_added(model: &Bpe, added: &[AddedToken]) -> Result<(), String> {
-    for pair in added.windows(2) {
-        if pair[0].id == pair[1].id {
-            return Err(format!("two added tokens have the id {}", pair[0].id));
-        }
-    }
+fn check_added(added: &[AddedToken]) -> Result<(), String> {
     for token in added {
-        if token.id > MAX_TOKEN_ID {
+        if token.written_id > MAX_TOKEN_ID {
             return Err(format!(
                 "added token `{}` has the id {}, too large",
-                token.content, token.id
+                token.content, token.written_id
             ));
         }
         if token.content.is_empty() {
-            return Err(format!("added token {} is empty", token.id));
-        }
-        if let Some(text) = model.token(token.id)
-            && text != token.content
-        {
-            return Err(format!(
-                "id {} is both `{text}` and the added `{}`",
-                token.id, token.content
-            ));
+            return Err(format!("added token {} is empty", token.written_id));
         }
     }
     Ok(())

@@ -1,14 +1,17 @@
-//! `tokenizer_config.json`: special tokens and the chat template.
+//! `tokenizer_config.json` and its companions: special tokens, added tokens and chat templates.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::{MAX_SETTINGS_BYTES, read_text};
+use super::MAX_SETTINGS_BYTES;
+use super::added::{self, AddedToken};
+use super::chat_templates::ChatTemplates;
 use crate::HubError;
 use crate::json::read_json;
 
-/// What `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja` say; all three may be absent.
+/// The contents of `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json` and the files of chat
+/// templates; each may be absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TokenizerSettings {
     /// Token that starts a text.
@@ -25,15 +28,22 @@ pub struct TokenizerSettings {
     pub add_eos_token: Option<bool>,
     /// Whether a space is put in front of a text.
     pub add_prefix_space: Option<bool>,
-    /// Jinja template of a conversation: `chat_template.jinja`, else the string in `tokenizer_config.json`, else the entry
-    /// named `default` of the list there.
-    pub chat_template: Option<String>,
+    /// Tokens that `transformers` adds to those of `tokenizer.json`, or whose flags it takes from here: those of
+    /// `added_tokens_decoder`, else of `added_tokens.json`, by id.
+    pub added_tokens: Vec<AddedToken>,
+    /// Templates of a conversation.
+    pub chat_templates: ChatTemplates,
     /// `tokenizer_config.json`, whole.
     pub raw: Option<Value>,
 }
 
 impl TokenizerSettings {
-    pub(super) fn open(directory: &Path) -> Result<Self, HubError> {
+    /// Reads the settings of a model directory.
+    ///
+    /// # Errors
+    /// If one of the files cannot be read or is not JSON or, for a template, UTF-8.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, HubError> {
+        let directory = directory.as_ref();
         let optional = |name: &str| -> Result<Option<Value>, HubError> {
             let path = directory.join(name);
             if path.exists() {
@@ -44,18 +54,26 @@ impl TokenizerSettings {
         };
         let raw = optional("tokenizer_config.json")?;
         let special = optional("special_tokens_map.json")?;
+        let legacy = optional("added_tokens.json")?;
+        let processor = optional("chat_template.json")?;
+        let files = [&raw, &special];
         let token = |name: &str| {
-            [&raw, &special]
+            files
                 .into_iter()
                 .flatten()
                 .find_map(|file| token_text(&file[name]))
         };
         let flag = |name: &str| raw.as_ref().and_then(|raw| raw[name].as_bool());
-        let template = match read_text(&directory.join("chat_template.jinja"))? {
-            Some(template) => Some(template),
-            None => raw
-                .as_ref()
-                .and_then(|raw| template_text(&raw["chat_template"])),
+        let decoder = raw
+            .as_ref()
+            .and_then(|raw| raw["added_tokens_decoder"].as_object());
+        let added_tokens = match (decoder, legacy.as_ref().and_then(Value::as_object)) {
+            (Some(decoder), _) => added::of_decoder(decoder),
+            (None, Some(legacy)) => added::of_legacy_file(legacy, |content| {
+                let files = files.into_iter().flatten();
+                files.into_iter().any(|file| names_special(file, content))
+            }),
+            (None, None) => Vec::new(),
         };
         Ok(Self {
             bos_token: token("bos_token"),
@@ -65,9 +83,26 @@ impl TokenizerSettings {
             add_bos_token: flag("add_bos_token"),
             add_eos_token: flag("add_eos_token"),
             add_prefix_space: flag("add_prefix_space"),
-            chat_template: template,
+            added_tokens,
+            chat_templates: ChatTemplates::open(directory, raw.as_ref(), processor.as_ref())?,
             raw,
         })
+    }
+
+    /// Whether the beginning-of-text token is put in front of a text if `tokenizer.json` has no post-processor:
+    /// `add_bos_token`, else only the Llama classes of `transformers` do so.
+    pub fn adds_bos_without_post_processor(&self) -> bool {
+        let class = self
+            .raw
+            .as_ref()
+            .and_then(|raw| raw["tokenizer_class"].as_str());
+        let llama = class.is_some_and(|class| class.starts_with("LlamaTokenizer"));
+        self.add_bos_token.unwrap_or(llama)
+    }
+
+    /// Whether the end-of-text token is appended to a text if `tokenizer.json` has no post-processor.
+    pub fn adds_eos_without_post_processor(&self) -> bool {
+        self.add_eos_token.unwrap_or(false)
     }
 }
 
@@ -79,13 +114,16 @@ fn token_text(value: &Value) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn template_text(value: &Value) -> Option<String> {
-    let text = match value {
-        Value::Array(list) => list
-            .iter()
-            .find(|entry| entry["name"] == "default")
-            .and_then(|entry| entry["template"].as_str()),
-        _ => value.as_str(),
+/// Whether a file names `content` as one of its special tokens.
+fn names_special(file: &Value, content: &str) -> bool {
+    let is_it = |value: &Value| token_text(value).as_deref() == Some(content);
+    let Some(fields) = file.as_object() else {
+        return false;
     };
-    text.map(str::to_owned)
+    fields.iter().any(|(key, value)| match key.as_str() {
+        "additional_special_tokens" | "extra_special_tokens" => value
+            .as_array()
+            .is_some_and(|tokens| tokens.iter().any(is_it)),
+        key => key.ends_with("_token") && is_it(value),
+    })
 }

@@ -279,10 +279,6 @@ fn values_out_of_range_are_refused_by_name() {
             "tie_word_embeddings is \"yes\"",
         ),
         ("attention_bias", json!(1), "attention_bias is 1"),
-        ("bos_token_id", json!(11), "bos_token_id is 11"),
-        ("eos_token_id", json!([2, 11]), "eos_token_id lists 11"),
-        ("eos_token_id", json!("x".repeat(500)), "..."),
-        ("pad_token_id", json!("x"), "pad_token_id is \"x\""),
         (
             "model_type",
             json!("mamba"),
@@ -553,4 +549,28 @@ fn settings_of_other_architectures_are_refused_unless_they_do_nothing() {
                 .unwrap_or_else(|error| panic!("{field} = {value}: {error}"));
         }
     }
+}
+
+#[test]
+fn special_tokens_that_are_not_in_the_vocabulary_are_none() {
+    for value in [
+        json!(11),
+        json!(-1),
+        json!("x"),
+        json!(2.5),
+        json!(u64::MAX),
+    ] {
+        let mut raw = config_json();
+        for key in ["bos_token_id", "eos_token_id", "pad_token_id"] {
+            raw[key] = value.clone();
+        }
+        let config = ModelConfig::from_json(raw).unwrap();
+        assert_eq!((config.bos_token_id, config.pad_token_id), (None, None));
+        assert!(config.eos_token_ids.is_empty(), "{value}");
+    }
+    let mut raw = config_json();
+    raw["eos_token_id"] = json!([2, 50256, -1]);
+    raw["bos_token_id"] = json!([1]);
+    let config = ModelConfig::from_json(raw).unwrap();
+    assert_eq!((config.eos_token_ids, config.bos_token_id), (vec![2], None));
 }

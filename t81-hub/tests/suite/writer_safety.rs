@@ -218,16 +218,18 @@ fn breaches_of_the_plan_are_refused() {
         (writer.write_file("model.safetensors", b""), "not a name"),
         (writer.write_file("t81_metadata.json", b""), "not a name"),
         (writer.write_file("../escape", b""), "not a name"),
+        (writer.write_file("other/a.jinja", b""), "not a name"),
+        (
+            writer.write_file("additional_chat_templates/../a.jinja", b""),
+            "not a name",
+        ),
         (
             writer
                 .write_file("a", b"")
                 .and_then(|()| writer.write_file("a", b"")),
             "written twice",
         ),
-        (
-            writer.copy_file(&parent.path().join("absent")),
-            "cannot open",
-        ),
+        (writer.copy_file(parent.path(), "absent"), "cannot open"),
     ];
     for (result, expected) in messages {
         let message = result.unwrap_err().to_string();

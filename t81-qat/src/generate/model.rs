@@ -51,7 +51,7 @@ impl GenerationModel {
     ) -> Result<Self, QatError> {
         let directory = T81Directory::open(path)?;
         let config = decoder_config(directory.config(), directory.directory())?;
-        let tokenizer = load_tokenizer(directory.directory())?;
+        let tokenizer = load_tokenizer(directory.directory(), config.vocab_size())?;
         let ids = tokenizer.get_vocab_size(true);
         if ids > config.vocab_size() {
             return Err(QatError::Vocabulary {
