@@ -12,8 +12,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::HubError;
 use crate::json::{read_json, read_limited};
+use crate::{ForeignContent, HubError};
 
 pub use added::{AddedToken, AddedTokenSource};
 use added::{AddedTokenEntry, assign_ids};
@@ -156,7 +156,13 @@ fn check_added(added: &[AddedToken]) -> Result<(), String> {
 
 fn missing(directory: &Path) -> String {
     let mut problem = "does not exist".to_owned();
-    if directory.join("tokenizer.model").exists() || directory.join("vocab.json").exists() {
+    let older = directory.join("tokenizer.model");
+    let found = read_limited(&older, MAX_TOKENIZER_BYTES)
+        .ok()
+        .and_then(|bytes| ForeignContent::recognize(&bytes));
+    if let Some(found) = found {
+        problem.push_str(&format!(", and `{}` is {found}", older.display()));
+    } else if older.exists() || directory.join("vocab.json").exists() {
         let directory = directory.display();
         problem.push_str(&format!(
             ", only an older tokenizer format; convert it once: python -c \"from transformers import AutoTokenizer as T; \
@@ -171,7 +177,14 @@ fn read_text(path: &Path) -> Result<Option<String>, HubError> {
     if !path.exists() {
         return Ok(None);
     }
-    String::from_utf8(read_limited(path, MAX_SETTINGS_BYTES)?)
+    let bytes = read_limited(path, MAX_SETTINGS_BYTES)?;
+    if let Some(found) = ForeignContent::recognize(&bytes) {
+        return Err(HubError::Foreign {
+            path: path.to_path_buf(),
+            found,
+        });
+    }
+    String::from_utf8(bytes)
         .map(Some)
         .map_err(|_| HubError::Tokenizer {
             path: path.to_path_buf(),

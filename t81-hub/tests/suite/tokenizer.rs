@@ -540,3 +540,28 @@ fn older_formats_say_how_to_convert_them() {
     std::fs::write(directory.path().join("tokenizer.model"), b"").unwrap();
     assert!(message(directory.path()).contains("use_fast=True"));
 }
+
+#[test]
+fn what_lies_in_place_of_a_tokenizer_is_named() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:9f2\nsize 499723\n";
+    for (name, content, expected) in [
+        ("tokenizer.json", pointer, "Git LFS pointer"),
+        ("tokenizer.json", "<!DOCTYPE html><html>", "a web page"),
+        ("tokenizer_config.json", pointer, "Git LFS pointer"),
+        ("chat_template.jinja", "Entry not found", "Entry not found"),
+    ] {
+        let message = open(&byte_level(), &[(name, content)]).unwrap_err();
+        let message = message.to_string();
+        assert!(
+            message.contains(expected) && message.contains(name),
+            "{message}"
+        );
+    }
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("tokenizer.model"), pointer).unwrap();
+    let message = Tokenizer::open(directory.path()).unwrap_err().to_string();
+    assert!(
+        message.contains("tokenizer.model` is a Git LFS pointer"),
+        "{message}"
+    );
+}
