@@ -23,6 +23,12 @@ pub(crate) struct Data {
 }
 
 impl Data {
+    /// Fingerprints of the tokens to train and to evaluate on, in hexadecimal.
+    pub(crate) fn fingerprints(&self) -> [String; 2] {
+        [&self.train, &self.evaluation]
+            .map(|blocks| format!("{:032x}", blocks.tokens().fingerprint()))
+    }
+
     pub(crate) fn load(
         arguments: &TrainArguments,
         source: &Source,

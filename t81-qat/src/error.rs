@@ -191,6 +191,29 @@ pub enum QatError {
         /// Its value on the command line.
         now: String,
     },
+    /// `--resume` with other tokens than those that the run began with.
+    #[error(
+        "--resume in {} with other tokens to {purpose} on: the dataset or the tokenizer has changed since the run began; restore them, or start a new run with --overwrite",
+        directory.display()
+    )]
+    TokensDiffer {
+        /// The output directory.
+        directory: PathBuf,
+        /// `train` or `evaluate`.
+        purpose: &'static str,
+    },
+    /// A step needs more memory than is available.
+    #[error(
+        "a training step needs {needed:.1} GB of memory or more, and {available:.1} GB are available: {advice}"
+    )]
+    Memory {
+        /// Lower bound in GB.
+        needed: f64,
+        /// GB that the system can still give.
+        available: f64,
+        /// Flags that help.
+        advice: String,
+    },
     /// A file of the run is damaged.
     #[error("{} is damaged: {message}", path.display())]
     Damaged {

@@ -19,6 +19,7 @@ mod inference;
 mod interrupt;
 mod load;
 mod memory;
+mod memory_check;
 mod metrics_log;
 mod optimizer;
 mod output;

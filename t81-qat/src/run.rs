@@ -24,6 +24,7 @@ use crate::device::{self, workers};
 use crate::error::QatError;
 use crate::evaluation::evaluate;
 use crate::interrupt::interrupt_flag;
+use crate::memory_check::{available_memory, check_memory};
 use crate::optimizer::{embedding_parameters, optimizer};
 use crate::output::OutputDirectory;
 use crate::recipe::Recipe;
@@ -61,7 +62,8 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
         data.train_samples,
         data.eval_samples,
         source.checkpoint.is_some(),
-    );
+    )
+    .with_tokens(data.fingerprints());
     let checkpoints = CheckpointDirectory::new(output.path(), arguments.save_total_limit);
     let start = if arguments.resume {
         RunSettings::read(&output.settings())?.check_resumed(&settings, output.path())?;
@@ -86,6 +88,17 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
     let (decoder, report) = ternary.apply(float.clone());
     if report.ternary.is_empty() && settings.recipe != Recipe::Float {
         return Err(QatError::NothingTernary);
+    }
+    if device::is_cpu(&devices[0]) {
+        let bytes = if dtype.is_some() { 2 } else { 4 };
+        check_memory(
+            &source.config,
+            decoder.num_params(),
+            &settings,
+            arguments.gradient_checkpointing,
+            bytes,
+            available_memory(),
+        )?;
     }
     if !arguments.resume {
         output.start(&settings)?;

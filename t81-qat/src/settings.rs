@@ -15,6 +15,9 @@ use crate::training::WarmupDecay;
 /// Share of the steps in which the learning rate rises.
 const LEARNING_RATE_WARMUP: f64 = 0.05;
 
+/// Settings that fingerprint tokens, and the use of those tokens.
+const TOKENS: [(&str, &str); 2] = [("train_tokens", "train"), ("eval_tokens", "evaluate")];
+
 /// Everything that decides what a run computes. Two runs with equal settings see the same batches, schedules and updates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunSettings {
@@ -30,7 +33,13 @@ pub struct RunSettings {
     pub train_samples: usize,
     /// Evaluation blocks.
     pub eval_samples: usize,
-    /// Blocks a batch.
+    /// Fingerprint of the training tokens; `None` in runs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_tokens: Option<String>,
+    /// Fingerprint of the evaluation tokens; `None` in runs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_tokens: Option<String>,
+    /// Blocks a batch: as many as were asked for, at most all that there are.
     pub per_device_train_batch_size: usize,
     /// Batches an optimizer step.
     pub gradient_accumulation_steps: usize,
@@ -85,9 +94,10 @@ impl RunSettings {
         is_pretrained: bool,
     ) -> Self {
         let preset = arguments.recipe.preset(is_pretrained);
-        let step_blocks = arguments
+        let batch_size = arguments
             .per_device_train_batch_size
-            .saturating_mul(arguments.gradient_accumulation_steps);
+            .min(train_samples.max(1));
+        let step_blocks = batch_size.saturating_mul(arguments.gradient_accumulation_steps);
         let total_blocks = match arguments.max_steps {
             Some(steps) => steps.saturating_mul(step_blocks),
             None => ((arguments.num_train_epochs * train_samples as f64).round() as usize).max(1),
@@ -133,7 +143,9 @@ impl RunSettings {
             block_size,
             train_samples,
             eval_samples,
-            per_device_train_batch_size: arguments.per_device_train_batch_size,
+            train_tokens: None,
+            eval_tokens: None,
+            per_device_train_batch_size: batch_size,
             gradient_accumulation_steps: arguments.gradient_accumulation_steps,
             total_steps,
             total_blocks,
@@ -172,6 +184,13 @@ impl RunSettings {
             include: arguments.include.clone(),
             exclude: arguments.exclude.clone(),
         }
+    }
+
+    /// These settings with the fingerprints of the tokens to train and to evaluate on.
+    pub(crate) fn with_tokens(mut self, [train, evaluation]: [String; 2]) -> Self {
+        self.train_tokens = Some(train);
+        self.eval_tokens = Some(evaluation);
+        self
     }
 
     /// The learning-rate schedule from step 0.
@@ -240,6 +259,12 @@ impl RunSettings {
         let (before, now) = (fields(self), fields(now));
         for (setting, value) in &before {
             if now.get(setting) != Some(value) {
+                if let Some((_, purpose)) = TOKENS.iter().find(|(name, _)| name == setting) {
+                    return Err(QatError::TokensDiffer {
+                        directory: directory.to_path_buf(),
+                        purpose,
+                    });
+                }
                 return Err(QatError::SettingsDiffer {
                     directory: directory.to_path_buf(),
                     setting: setting.clone(),
@@ -369,6 +394,33 @@ mod tests {
             error.to_string(),
             "--resume with another activations: the run in x has \"float32\", the command line asks for \"int8\""
         );
+    }
+
+    #[test]
+    fn a_resumed_run_must_keep_its_tokens() {
+        let tokens = |train: &str| settings(&[]).with_tokens([train.into(), "e".into()]);
+        let text = serde_json::to_string(&tokens("t")).unwrap();
+        let read: RunSettings = serde_json::from_str(&text).unwrap();
+        read.check_resumed(&tokens("t"), Path::new("x")).unwrap();
+        let error = read.check_resumed(&tokens("u"), Path::new("x"));
+        assert!(matches!(
+            error,
+            Err(QatError::TokensDiffer {
+                purpose: "train",
+                ..
+            })
+        ));
+        // Earlier versions wrote no fingerprints.
+        settings(&[])
+            .check_resumed(&tokens("t"), Path::new("x"))
+            .unwrap();
+    }
+
+    #[test]
+    fn a_batch_holds_no_block_twice() {
+        let large = settings(&["--per-device-train-batch-size", "100000"]);
+        assert_eq!(large.per_device_train_batch_size, 1000);
+        assert_eq!((large.total_blocks, large.total_steps), (1000, 1));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 pub(crate) use cache::Fingerprint;
 pub use cache::TokenCache;
 use file::MappedTokens;
+use xxhash_rust::xxh3::Xxh3;
 
 /// Tokens decoded at once.
 const CHUNK: usize = 4096;
@@ -106,6 +107,15 @@ impl Tokens {
             self.copy_to(start..self.len.min(start + CHUNK), &mut chunk);
             chunk
         })
+    }
+
+    /// XXH3 of the token ids as little-endian `u32`, 128 bits: equal streams have equal fingerprints wherever they lie.
+    pub fn fingerprint(&self) -> u128 {
+        let mut hash = Xxh3::new();
+        for token in self.iter() {
+            hash.update(&token.to_le_bytes());
+        }
+        hash.digest128()
     }
 
     /// All tokens in memory.
@@ -205,6 +215,11 @@ mod tests {
         }
         assert_eq!(tokens.slice(5..100).slice(2..4).to_vec(), [7, 8]);
         assert_ne!(tokens.slice(1..3), tokens.slice(2..4));
+        assert_eq!(tokens.fingerprint(), Tokens::from(all).fingerprint());
+        assert_ne!(
+            tokens.slice(1..3).fingerprint(),
+            tokens.slice(2..4).fingerprint()
+        );
         assert!(Tokens::default().is_empty());
     }
 }
