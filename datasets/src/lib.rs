@@ -25,6 +25,7 @@
 //! - Tokens: [`Tokens`], [`TokenCache`], [`story_tokenizer`], [`train_tokenizer`], [`load_tokenizer`], [`save_tokenizer`],
 //!   [`tokenize_text`], [`tokenize_file`], [`check_vocabulary`]
 //! - Samples: [`TokenBlocks`], [`epoch_order`], [`evaluation_windows`]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod blocks;
 mod encode;

@@ -46,6 +46,7 @@
 //! - `flex` (default): Burn's CPU backend, with a kernel that reads weights where they lie.
 //! - `ndarray`: Burn's older CPU backend, by the host quantizer.
 //! - `wgpu`, `vulkan`, `metal`, `cuda`: GPUs, with a kernel that gives the bits of the CPU.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod activations;
 mod backends;

@@ -15,6 +15,7 @@
 //! println!("{report}");
 //! # Ok::<(), t81_convert::ConvertError>(())
 //! ```
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod command_line;
 mod convert;

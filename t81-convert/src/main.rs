@@ -1,4 +1,5 @@
 //! `t81-convert`: makes a Hugging Face checkpoint ternary.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
 

@@ -27,6 +27,7 @@
 //! ```
 //!
 //! Feature `numeric`, on by default: the module `numeric`, exact integers over balanced ternary digits.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod codec;
 pub mod dense;

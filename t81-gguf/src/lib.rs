@@ -26,6 +26,7 @@
 //! assert_eq!(file.tensor("output_norm.weight").unwrap().to_f32()?, [1.0, 2.0]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod architecture;
 mod check;

@@ -1,4 +1,5 @@
 //! `t81-gguf`: exports ternary models as GGUF, looks into GGUF files, checks and rewrites them.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod commands;
 
@@ -7,6 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use t81_gguf::command_line::{Cli, Command};
+use t81_hub::terminal::print_error;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -27,9 +29,8 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(code) => code,
-        Err(error) if commands::is_closed_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", commands::one_line(&*error));
+            print_error(format_args!("error: {}", commands::one_line(&*error)));
             trouble
         }
     }

@@ -330,6 +330,63 @@ fn a_closed_pipe_is_no_error() {
     );
 }
 
+/// Outputs of a program that take nothing: a reader that went away, and a disk without room.
+#[cfg(target_os = "linux")]
+fn closed_and_full() -> [std::process::Stdio; 2] {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    [writer.into(), full.into()]
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_goes_away_changes_no_file_and_no_verdict() {
+    let directory = prepared(&TinyModel::default());
+    run(&["good.gguf", "--from-t81", "model"], directory.path());
+    let mut bytes = fs::read(directory.path().join("good.gguf")).unwrap();
+    // A tensor type that no file has.
+    let name = b"output_norm.weight";
+    let at = bytes.windows(name.len()).position(|found| found == name);
+    let at = at.unwrap() + name.len() + 4 + 8;
+    bytes[at..at + 4].copy_from_slice(&30_u32.to_le_bytes());
+    fs::write(directory.path().join("bad.gguf"), &bytes).unwrap();
+    let found = run(&["check", "bad.gguf"], directory.path()).status.code();
+    assert_eq!(found, Some(1));
+
+    for (arguments, closed, full) in [
+        (&["check", "good.gguf"][..], 0, 2),
+        (&["check", "bad.gguf"], 1, 2),
+        (&["check", "bad.gguf", "--json"], 1, 2),
+        (&["check", "nowhere.gguf"], 2, 2),
+        (&["diff", "good.gguf", "bad.gguf"], 1, 2),
+        (&["diff", "good.gguf", "good.gguf"], 0, 2),
+        (&["info", "good.gguf"], 0, 1),
+        (&["info", "good.gguf", "--json"], 0, 1),
+        (&["info", "nowhere.gguf"], 1, 1),
+        (&["--help"], 0, 0),
+        // The file is what these make.
+        (&["a.gguf", "--from-t81", "model", "--overwrite"], 0, 0),
+        (&["dequant", "good.gguf", "b.gguf", "--overwrite"], 0, 0),
+    ] {
+        let codes = [closed, full];
+        let outputs = closed_and_full().into_iter().zip(closed_and_full());
+        for ((stdout, stderr), expected) in outputs.zip(codes) {
+            let status = Command::new(env!("CARGO_BIN_EXE_t81-gguf"))
+                .args(arguments)
+                .current_dir(directory.path())
+                .stdout(stdout)
+                .stderr(stderr)
+                .status()
+                .unwrap();
+            assert_eq!(status.code(), Some(expected), "{arguments:?}");
+        }
+    }
+    for written in ["a.gguf", "b.gguf"] {
+        GgufFile::open(directory.path().join(written)).unwrap();
+    }
+}
+
 #[test]
 fn a_checkpoint_is_quantized_on_the_way() {
     let model = TinyModel {

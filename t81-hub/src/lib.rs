@@ -3,8 +3,8 @@
 //! [`resolve`] turns what a user typed (a directory, or an id of the Hub) into a directory; [`HubClient`] downloads.
 //! [`Checkpoint`] reads a model of floats (configuration, sharded safetensors), [`Tokenizer`] its tokenizer.
 //! [`T81Writer`] and [`T81Directory`] write and read the ternary counterpart, and [`QuantizedCheckpoint`] makes a checkpoint
-//! ternary tensor by tensor without writing anything. All files are input that nobody vouches for: damage is a
-//! [`HubError`] that names the file and the tensor, never a panic.
+//! ternary tensor by tensor without writing anything. All files are input that nobody vouches for: damage is a [`HubError`]
+//! that names the file and the tensor, never a panic. [`terminal`] is what command-line programs share.
 //!
 //! ```no_run
 //! use t81_hub::{Checkpoint, ModelConfig};
@@ -17,6 +17,7 @@
 //! }
 //! # Ok::<(), t81_hub::HubError>(())
 //! ```
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod architectures;
 mod checkpoint;
@@ -36,6 +37,7 @@ mod streamed;
 mod t81;
 mod tensor_names;
 mod tensor_view;
+pub mod terminal;
 mod tokenizer;
 
 pub use architectures::{Architecture, Normalisation, RowOrder, TensorRole, TensorSpec};

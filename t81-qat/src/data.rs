@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use burn::data::dataset::Dataset;
 use t81_datasets::{DatasetSource, LoadEvent, LoadOptions, RowKind, TokenBlocks, TokenCache};
+use t81_hub::terminal::print_error;
 use t81_hub::{HubClient, TerminalDownloads};
 
 use crate::cli::{TextRows, TrainArguments};
@@ -97,16 +98,21 @@ fn report(event: LoadEvent<'_>, last: &mut Instant) {
     match event {
         LoadEvent::Tokenizing { file, text_bytes } if last.elapsed() >= LINE_INTERVAL => {
             *last = Instant::now();
-            eprintln!("{file}: {} MB of text tokenized", text_bytes / 1_000_000);
+            print_error(format_args!(
+                "{file}: {} MB of text tokenized",
+                text_bytes / 1_000_000
+            ));
         }
-        LoadEvent::Tokenized { file, tokens } => eprintln!("{file}: {tokens} tokens"),
+        LoadEvent::Tokenized { file, tokens } => {
+            print_error(format_args!("{file}: {tokens} tokens"))
+        }
         LoadEvent::Cached { file, tokens } => {
-            eprintln!("{file}: {tokens} tokens, from the cache");
+            print_error(format_args!("{file}: {tokens} tokens, from the cache"));
         }
         LoadEvent::TextColumn { file, column } => {
-            eprintln!("{file}: the text is in the column `{column}`");
+            print_error(format_args!("{file}: the text is in the column `{column}`"));
         }
-        LoadEvent::Note(note) => eprintln!("note: {note}"),
+        LoadEvent::Note(note) => print_error(format_args!("note: {note}")),
         _ => {}
     }
 }

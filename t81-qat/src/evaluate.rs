@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use t81_datasets::{
     evaluation_windows, load_tokenizer, read_text, scored_positions, tokenize_text,
 };
+use t81_hub::terminal::write_result;
 use t81_hub::{SpecialTokens, T81Directory};
 
 use crate::architecture::{check_block_size, decoder_config};
@@ -56,13 +57,16 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<Run, QatError> {
         write_logits(path, &model, &windows[0])?;
     }
     let evaluation = perplexity(model, &windows)?;
-    println!(
-        "perplexity {:.4}  loss {:.6}  windows {}  scored tokens {}",
+    let line = format!(
+        "perplexity {:.4}  loss {:.6}  windows {}  scored tokens {}\n",
         evaluation.perplexity(),
         evaluation.loss,
         windows.len(),
         evaluation.tokens
     );
+    write_result(line.as_bytes())
+        .map(drop)
+        .map_err(QatError::file("write to", "standard output"))?;
     Ok(Run::Finished)
 }
 

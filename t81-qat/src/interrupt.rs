@@ -1,31 +1,29 @@
 //! Ctrl-C: the first one asks the run to stop after the step in hand, the second one ends the process.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
-/// Exit code of a process that Ctrl-C ended, as shells have it (128 + SIGINT).
-pub const INTERRUPTED: u8 = 130;
+use t81_hub::terminal::{interruption_flag, print_error};
+
+pub use t81_hub::terminal::INTERRUPTED;
 
 static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// A flag that becomes true at the first Ctrl-C (or SIGTERM). The handler is installed once per process.
+/// A flag that becomes true at the first Ctrl-C, SIGTERM or hang-up of the terminal. The handler is installed once per
+/// process; see [`interruption_flag`].
 pub fn interrupt_flag() -> Arc<AtomicBool> {
-    REQUESTED
-        .get_or_init(|| {
-            let flag = Arc::new(AtomicBool::new(false));
-            let requested = flag.clone();
-            let installed = ctrlc::set_handler(move || {
-                if requested.swap(true, Ordering::SeqCst) {
-                    std::process::exit(i32::from(INTERRUPTED));
-                }
-                eprintln!(
-                    "Interrupted: finishing this step, then saving. Ctrl-C again ends at once."
-                );
-            });
-            if let Err(error) = installed {
-                eprintln!("warning: Ctrl-C will end the run without saving: {error}");
-            }
-            flag
+    let install = || {
+        let announce = || {
+            print_error(
+                "Interrupted: finishing this step, then saving. Ctrl-C again ends at once.",
+            );
+        };
+        interruption_flag(announce).unwrap_or_else(|error| {
+            print_error(format_args!(
+                "warning: Ctrl-C will end the run without saving: {error}"
+            ));
+            Arc::default()
         })
-        .clone()
+    };
+    REQUESTED.get_or_init(install).clone()
 }

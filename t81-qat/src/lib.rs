@@ -3,6 +3,7 @@
 //! A run takes a Hugging Face checkpoint (Llama, Mistral, Qwen2, Qwen3, GPT-2) or a fresh model, makes its `Linear` weights ternary by
 //! [`t81_burn::Ternary`], trains it with Burn's learner and writes a t81 directory with the very weights of the last
 //! forward pass, from which `t81-gguf` writes a file for llama.cpp and [`from_pretrained_t81`] makes a Burn model.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod architecture;
 mod bench;

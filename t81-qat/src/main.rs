@@ -1,8 +1,10 @@
 //! The `t81-qat` command.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use t81_hub::terminal::print_error;
 use t81_qat::{Cli, INTERRUPTED, Run, run_command};
 
 fn main() -> ExitCode {
@@ -16,7 +18,7 @@ fn main() -> ExitCode {
                 message.push_str(&format!(": {error}"));
                 cause = error.source();
             }
-            eprintln!("{}", message.replace('\n', " "));
+            print_error(format_args!("{}", message.replace('\n', " ")));
             ExitCode::FAILURE
         }
     }

@@ -6,6 +6,7 @@ use burn::module::Module;
 use t81_burn::models::Decoder;
 use t81_gguf::ExportOptions;
 use t81_hub::T81Directory;
+use t81_hub::terminal::print;
 
 use crate::error::QatError;
 use crate::export::write_t81_directory;
@@ -77,7 +78,7 @@ impl Session<'_> {
             true => "float",
             false => "ternary",
         };
-        println!("{}: the {kind} model", t81.display());
+        print(format_args!("{}: the {kind} model", t81.display()));
         if let Some(gguf) = &self.arguments.output_gguf {
             let options = ExportOptions {
                 quant: self.arguments.gguf_quant,
@@ -85,11 +86,11 @@ impl Session<'_> {
                 ..ExportOptions::default()
             };
             let export = t81_gguf::export_t81(&directory, gguf, &options)?;
-            println!("{export}");
+            print(&export);
             summary.bytes.gguf = fs::metadata(gguf).ok().map(|file| file.len());
         }
         self.output.write_json("summary.json", &summary)?;
-        println!("{summary}");
+        print(&summary);
         Ok(())
     }
 
@@ -100,7 +101,7 @@ impl Session<'_> {
             return Ok((last, state.step));
         }
         let Some(best) = self.checkpoints.best()? else {
-            println!("No checkpoint was evaluated: the result is the last model.");
+            print("No checkpoint was evaluated: the result is the last model.");
             return Ok((last, state.step));
         };
         if best.step == state.step {

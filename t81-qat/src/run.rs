@@ -15,6 +15,7 @@ use burn::train::metric::LearningRateMetric;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use t81_burn::models::Decoder;
 use t81_burn::{Ternary, TernaryReport, TernaryScheduler};
+use t81_hub::terminal::print;
 
 use crate::architecture::check_block_size;
 use crate::cli::TrainArguments;
@@ -103,15 +104,15 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
     if !arguments.resume {
         output.start(&settings)?;
     }
-    println!("{}: {report}", source.name);
-    println!(
+    print(format_args!("{}: {report}", source.name));
+    print(format_args!(
         "{} steps of {} blocks of {} tokens; {} blocks to train on, {} to evaluate on",
         settings.total_steps,
         settings.per_device_train_batch_size * settings.gradient_accumulation_steps,
         block_size,
         data.train_samples,
         data.eval_samples
-    );
+    ));
     let mut session = Session {
         arguments,
         output,
@@ -135,19 +136,19 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
         return Err(error);
     }
     if outcome.interrupted {
-        println!(
+        print(format_args!(
             "Stopped after step {} of {}. Go on with the same command and --resume.",
             outcome.state.step, session.settings.total_steps
-        );
+        ));
         return Ok(Run::Interrupted);
     }
     if outcome.stopped_early {
-        println!(
+        print(format_args!(
             "Stopped early after step {} of {}: {} evaluations without an improvement.",
             outcome.state.step,
             session.settings.total_steps,
             outcome.state.evaluations.without_improvement
-        );
+        ));
     }
     session.finish(baseline, decoder, &outcome, &reporter)?;
     Ok(Run::Finished)
@@ -187,11 +188,11 @@ impl Session<'_> {
         }
         check_block_size(self.settings.block_size, &source.config)?;
         let decoder = source.decoder(&self.devices[0])?;
-        println!(
+        print(format_args!(
             "teacher: {}, {} % of what is taught",
             source.name,
             100.0 * self.settings.distillation_weight
-        );
+        ));
         Ok(Some(Teacher::new(
             decoder.with_compute_dtype(self.dtype),
             self.settings.distillation_weight,
@@ -228,7 +229,7 @@ impl Session<'_> {
         let mut baseline = Baseline::default();
         if self.source.checkpoint.is_some() {
             let value = perplexity(float)?;
-            println!("float model: perplexity {}", short(value));
+            print(format_args!("float model: perplexity {}", short(value)));
             baseline.float_perplexity = Some(value);
         }
         if self.report.ternary.is_empty() {
@@ -240,10 +241,10 @@ impl Session<'_> {
             .set_step(&self.settings.schedule, self.settings.total_steps);
         baseline.ternary_perplexity = perplexity(ternary.valid())?;
         self.ternary.handle().set_step(&self.settings.schedule, 0);
-        println!(
+        print(format_args!(
             "ternary, before training: perplexity {}",
             short(baseline.ternary_perplexity)
-        );
+        ));
         self.output.write_json("baseline.json", &baseline)?;
         Ok(baseline)
     }
@@ -266,7 +267,7 @@ impl Session<'_> {
             .with_teacher(self.teacher()?)
             .with_gradient_checkpointing(self.arguments.gradient_checkpointing);
         if start.step > 0 {
-            println!("resuming after step {}", start.step);
+            print(format_args!("resuming after step {}", start.step));
             model = self.restore_model(start.step, model)?;
         }
         // Groups name parameters by their ids, which come with the record of a restored model.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use t81_burn::models::llama::{AttentionBiases, LlamaConfig};
 use t81_burn::models::{Decoder, DecoderConfig};
 use t81_datasets::{load_tokenizer, save_tokenizer, story_tokenizer};
+use t81_hub::terminal::print_error;
 use t81_hub::{Checkpoint, ModelConfig, ResolveOptions, companion_files, read_if_exists};
 use tokenizers::Tokenizer;
 
@@ -189,17 +190,17 @@ impl Source {
 /// Says what of a checkpoint is read otherwise than it lies there, and names the tensors that no decoder has a place for.
 fn report_differences(checkpoint: &Checkpoint) {
     for note in checkpoint.notes() {
-        eprintln!("note: {note}");
+        print_error(format_args!("note: {note}"));
     }
     let unexpected = checkpoint.unexpected();
     if !unexpected.is_empty() {
-        eprintln!(
+        print_error(format_args!(
             "warning: {} tensors of `{}` have no place in a {} model with its config.json and are left out: {}",
             unexpected.len(),
             checkpoint.directory().display(),
             checkpoint.config().model_type,
             unexpected.join(", ")
-        );
+        ));
     }
 }
 

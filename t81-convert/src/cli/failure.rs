@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use t81_convert::ConvertError;
 use t81_gguf::GgufError;
 use t81_hub::HubError;
+use t81_hub::terminal::{INTERRUPTED, print_error};
 
 /// Why the program ends without having done its work.
 #[derive(Debug)]
@@ -23,19 +24,18 @@ impl Failure {
     pub(crate) fn report(self) -> ExitCode {
         match self {
             Failure::Interrupted => {
-                eprintln!("interrupted; the unfinished output was removed");
-                // As shells report a program that SIGINT ended.
-                ExitCode::from(130)
+                print_error("interrupted; the unfinished output was removed");
+                ExitCode::from(INTERRUPTED)
             }
             Failure::DownloadInterrupted(error) => {
-                eprintln!("{error}");
-                ExitCode::from(130)
+                print_error(error);
+                ExitCode::from(INTERRUPTED)
             }
             Failure::Error(error) => {
-                eprintln!("error: {error}");
+                print_error(format_args!("error: {error}"));
                 let mut cause = error.source();
                 while let Some(error) = cause {
-                    eprintln!("  cause: {error}");
+                    print_error(format_args!("  cause: {error}"));
                     cause = error.source();
                 }
                 ExitCode::FAILURE
@@ -72,8 +72,8 @@ impl From<HubError> for Failure {
     }
 }
 
-impl From<ctrlc::Error> for Failure {
-    fn from(error: ctrlc::Error) -> Self {
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
         Failure::Error(Box::new(error))
     }
 }

@@ -3,12 +3,12 @@
 mod failure;
 mod terminal;
 
-use std::io::Write;
 use std::path::Path;
 
 use t81_convert::command_line::Arguments;
 use t81_convert::convert_with_progress;
 use t81_gguf::{ExportOptions, ExportType, check_output, export_t81_with_progress};
+use t81_hub::terminal::print;
 use t81_hub::{T81Directory, Tokenizer, resolve};
 
 use failure::Failure;
@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 "note: --device-map {device_map} has no effect, conversion streams on the CPU"
             ));
         }
-        print(format_args!("{report}"));
+        print(&report);
     }
     if let Some(gguf) = &arguments.output_gguf {
         let directory = T81Directory::open(&report.directory)?;
@@ -64,9 +64,4 @@ fn check_export(arguments: &Arguments, gguf: &Path) -> Result<(), Failure> {
         check_output(gguf, arguments.overwrite)?;
     }
     Ok(())
-}
-
-/// Prints a line; a reader that went away is no reason to fail after the work is done.
-fn print(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use t81_convert::Progress;
 use t81_gguf::ExportProgress;
 use t81_hub::ResolveOptions;
+use t81_hub::terminal::{interruption_flag, print_error};
 
 use super::failure::Failure;
 
@@ -28,13 +29,7 @@ impl Terminal {
     /// Installs the handler: the first Ctrl-C stops before the next tensor, so that unfinished output is removed; a second
     /// one ends the program at once.
     pub(crate) fn new(quiet: bool) -> Result<Self, Failure> {
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&interrupted);
-        ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-        })?;
+        let interrupted = interruption_flag(|| ())?;
         // Indicatif hides a bar by itself where standard error is no terminal.
         let target = if quiet {
             ProgressDrawTarget::hidden()
@@ -67,7 +62,8 @@ impl Terminal {
         {
             *last = Instant::now();
             let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
-            eprintln!("{what}: {} of {} MB", done / 1_000_000, total / 1_000_000);
+            let (done, total) = (done / 1_000_000, total / 1_000_000);
+            print_error(format_args!("{what}: {done} of {total} MB"));
         }
     }
 

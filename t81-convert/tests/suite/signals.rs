@@ -178,6 +178,66 @@ fn a_full_disk_is_an_error_and_leaves_the_old_result() {
     }
 }
 
+/// Outputs of a program that take nothing: a reader that went away, and a disk without room.
+#[cfg(target_os = "linux")]
+fn closed_and_full() -> [Stdio; 2] {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    [writer.into(), full.into()]
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_goes_away_ends_no_conversion_and_hides_no_error() {
+    let place = source();
+    let program = |arguments: &[&str], stdout: Stdio, stderr: Stdio| {
+        Command::new(env!("CARGO_BIN_EXE_t81-convert"))
+            .current_dir(place.path())
+            .args(arguments)
+            .stdout(stdout)
+            .stderr(stderr)
+            .status()
+            .unwrap()
+            .code()
+    };
+    for (stdout, stderr) in closed_and_full().into_iter().zip(closed_and_full()) {
+        let arguments = ["source", "out", "--overwrite", "--output-gguf", "m.gguf"];
+        assert_eq!(program(&arguments, stdout, stderr), Some(0));
+        assert_whole(&place.path().join("m.gguf"));
+        fs::remove_file(place.path().join("m.gguf")).unwrap();
+    }
+    for (stdout, stderr) in closed_and_full().into_iter().zip(closed_and_full()) {
+        assert_eq!(program(&["nowhere", "out"], stdout, stderr), Some(1));
+    }
+    for (stdout, stderr) in closed_and_full().into_iter().zip(closed_and_full()) {
+        assert_eq!(program(&["--help"], stdout, stderr), Some(0));
+    }
+}
+
+/// A session that closes sends more than one.
+#[test]
+fn a_terminal_that_hangs_up_twice_still_lets_the_program_clean_up() {
+    let place = place();
+    let script = r#""$0" source out --overwrite --quiet --threshold 0.75 & job=$!
+        sleep 0.02; kill -HUP $job; kill -HUP $job; wait $job"#;
+    for _ in 0..6 {
+        let status = Command::new("bash")
+            .current_dir(place.path())
+            .args(["-c", script])
+            .arg(env!("CARGO_BIN_EXE_t81-convert"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        // 129 if the signal came before the handler.
+        assert!(matches!(status.code(), Some(0 | 129 | 130)), "{status}");
+        if status.code() != Some(129) {
+            assert_eq!(names(place.path()), ["out", "source"]);
+        }
+    }
+}
+
 #[test]
 fn a_directory_that_cannot_be_written_is_an_error() {
     let place = place();

@@ -1,19 +1,19 @@
 //! `t81-gguf check FILE...`
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use t81_gguf::{CheckReport, GgufError, check};
+use t81_hub::terminal::print_error;
 
-use super::{Outcome, one_line, printable};
+use super::{Outcome, one_line, print_result, printable};
 
 /// A file that could not be read, as diff(1) says it.
 const UNREADABLE: u8 = 2;
 
 pub(crate) fn run(files: &[PathBuf], as_json: bool) -> Outcome {
-    let mut out = BufWriter::new(io::stdout().lock());
     let mut reports = Vec::new();
     let (mut unclean, mut unread) = (false, false);
     for file in files {
@@ -22,20 +22,22 @@ pub(crate) fn run(files: &[PathBuf], as_json: bool) -> Outcome {
             Ok(report) => unclean |= !report.is_clean(),
             Err(error) => {
                 unread = true;
-                eprintln!("error: {}", one_line(error));
+                print_error(format_args!("error: {}", one_line(error)));
             }
         }
         if as_json {
             reports.push(to_json(file, &checked));
         } else if let Ok(report) = &checked {
-            print(file, report, &mut out)?;
+            let mut text = Vec::new();
+            print(file, report, &mut text)?;
+            print_result(&text)?;
         }
     }
     if as_json {
-        serde_json::to_writer_pretty(&mut out, &reports)?;
-        writeln!(out)?;
+        let mut text = serde_json::to_vec_pretty(&reports)?;
+        text.push(b'\n');
+        print_result(&text)?;
     }
-    out.flush()?;
     Ok(if unread {
         ExitCode::from(UNREADABLE)
     } else if unclean {

@@ -1,14 +1,14 @@
 //! `t81-gguf info FILE`
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use indicatif::HumanBytes;
 use serde_json::{Map, Value, json};
 use t81_gguf::{GgufFile, MetadataArray, MetadataValue, TensorType};
 
-use super::{Outcome, printable};
+use super::{Outcome, print_result, printable};
 use t81_gguf::command_line::InfoArguments;
 
 pub(crate) fn run(arguments: &InfoArguments) -> Outcome {
@@ -18,14 +18,14 @@ pub(crate) fn run(arguments: &InfoArguments) -> Outcome {
     } else {
         count_zeros(&file)
     };
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = Vec::new();
     if arguments.json {
         serde_json::to_writer_pretty(&mut out, &to_json(&file, &zeros, arguments.no_tensors))?;
         writeln!(out)?;
     } else {
         print(&file, &zeros, arguments.no_tensors, &mut out)?;
     }
-    out.flush()?;
+    print_result(&out)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,8 +8,9 @@ pub(crate) mod info;
 mod terminal;
 
 use std::error::Error;
-use std::io;
 use std::process::ExitCode;
+
+use t81_hub::terminal::write_result;
 
 /// How a command ends: with an exit code, or with an error for the user.
 pub(crate) type Outcome = Result<ExitCode, Box<dyn Error>>;
@@ -42,11 +43,11 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Whether the reader of our output went away (`t81-gguf info FILE | head`), which is its right.
-pub(crate) fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
-    let direct = error.downcast_ref::<io::Error>().map(io::Error::kind);
-    let through_json = error
-        .downcast_ref::<serde_json::Error>()
-        .and_then(serde_json::Error::io_error_kind);
-    direct.or(through_json) == Some(io::ErrorKind::BrokenPipe)
+/// Writes what a command found to standard output. A reader that went away (`t81-gguf info FILE | head`) is no error and
+/// changes no verdict.
+pub(crate) fn print_result(text: &[u8]) -> Result<(), Box<dyn Error>> {
+    match write_result(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("cannot write to standard output: {error}").into()),
+    }
 }

@@ -1,20 +1,18 @@
 //! The progress bar, and Ctrl-C.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io;
 use std::ops::ControlFlow;
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use t81_gguf::{ExportProgress, ExportSummary, GgufError};
+use t81_hub::terminal::{INTERRUPTED, interruption_flag, print, print_error};
 use t81_hub::{HubError, ResolveOptions};
 
 use super::Outcome;
-
-/// As shells report a program that SIGINT ended.
-const INTERRUPTED: u8 = 130;
 
 /// The terminal of a command that writes a file.
 pub(crate) struct Terminal {
@@ -26,14 +24,8 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Installs the handler: the first Ctrl-C stops before the next tensor, so that the temporary file is removed; a
     /// second one ends the program at once.
-    pub(crate) fn new(quiet: bool) -> Result<Self, ctrlc::Error> {
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&interrupted);
-        ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::SeqCst) {
-                process::exit(INTERRUPTED.into());
-            }
-        })?;
+    pub(crate) fn new(quiet: bool) -> io::Result<Self> {
+        let interrupted = interruption_flag(|| ())?;
         // Indicatif hides a bar by itself where standard error is no terminal.
         let target = if quiet {
             ProgressDrawTarget::hidden()
@@ -79,16 +71,15 @@ impl Terminal {
         self.bar.finish_and_clear();
         let summary = match written {
             Err(error) if is_interruption(&*error) => {
-                eprintln!("error: {error}");
+                print_error(format_args!("error: {error}"));
                 return Ok(ExitCode::from(INTERRUPTED));
             }
             other => other?,
         };
         if !self.quiet {
-            let mut out = io::stdout().lock();
-            writeln!(out, "{summary}")?;
+            print(summary);
             if let Some(remark) = remark {
-                writeln!(out, "note: {remark}")?;
+                print(format_args!("note: {remark}"));
             }
         }
         Ok(ExitCode::SUCCESS)

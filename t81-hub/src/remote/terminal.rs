@@ -1,13 +1,14 @@
 //! Downloads as a user of a command line sees them.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::DownloadProgress;
+use crate::terminal::print_error;
 
 /// How often a line says how far a download is, where there is no terminal to draw on.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
@@ -76,7 +77,7 @@ impl DownloadProgress for TerminalDownloads {
                     0 => String::new(),
                     have => format!(", {} of them are there", HumanBytes(have)),
                 };
-                print(&format!(
+                print_error(format_args!(
                     "downloading {file}: {}{resumed}",
                     HumanBytes(size)
                 ));
@@ -100,7 +101,7 @@ impl DownloadProgress for TerminalDownloads {
                 {
                     line.last = Instant::now();
                     let (have, size) = (HumanBytes(have), HumanBytes(line.size));
-                    print(&format!("downloading {file}: {have} of {size}"));
+                    print_error(format_args!("downloading {file}: {have} of {size}"));
                 }
             }
         }
@@ -126,7 +127,7 @@ impl DownloadProgress for TerminalDownloads {
             Display::Bars { group, .. } => {
                 let _ = group.println(text);
             }
-            Display::Lines(_) => print(text),
+            Display::Lines(_) => print_error(text),
         }
     }
 
@@ -138,9 +139,4 @@ impl DownloadProgress for TerminalDownloads {
 /// A display that panicked while it was locked is still a display.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A standard error that went away is no reason to stop a download.
-fn print(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -11,6 +11,7 @@ use std::thread::available_parallelism;
 use serde::Serialize;
 use t81_core::Instructions;
 use t81_hub::T81Directory;
+use t81_hub::terminal::print;
 
 use crate::cli::{BenchArguments, MatrixShape};
 use crate::command::Run;
@@ -88,7 +89,7 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<Run, QatError> {
     text.push(b'\n');
     write_whole(&path, &text)?;
     say(&benchmarks);
-    println!("{}: the figures", path.display());
+    print(format_args!("{}: the figures", path.display()));
     Ok(Run::Finished)
 }
 
@@ -155,7 +156,7 @@ fn facts(model: &T81Directory) -> Model {
 
 fn say(benchmarks: &Benchmarks) {
     let machine = &benchmarks.machine;
-    println!(
+    print(format_args!(
         "{} cores, {} ({}){}",
         machine.cores,
         machine.instructions,
@@ -164,12 +165,12 @@ fn say(benchmarks: &Benchmarks) {
             true => "; a debug build, whose times say little",
             false => "",
         }
-    );
+    ));
     for line in &benchmarks.serialization {
-        println!("{line}");
+        print(&line);
     }
     for line in &benchmarks.gemm {
-        println!("{line}");
+        print(&line);
     }
-    println!("{}", benchmarks.convergence);
+    print(&benchmarks.convergence);
 }

@@ -1,8 +1,9 @@
 //! `t81-qat generate`: continues a prompt on standard output.
 
-use std::io::{ErrorKind, Write};
 use std::ops::ControlFlow;
 use std::time::Duration;
+
+use t81_hub::terminal::{print_error, write_result};
 
 use super::model::GenerationModel;
 use super::{Continuation, Limits, Sampler, Sampling, TextStream, encode_prompt};
@@ -33,50 +34,46 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<Run, QatError> {
     });
 
     if arguments.temperature == 0.0 && arguments.top_p < 1.0 {
-        eprintln!("note: --top-p draws nothing at --temperature 0; pass a temperature such as 0.8");
+        print_error(
+            "note: --top-p draws nothing at --temperature 0; pass a temperature such as 0.8",
+        );
     }
-    let mut output = std::io::stdout().lock();
     let mut text = TextStream::new(&model.tokenizer, &prompt);
-    let mut listens = !say(&mut output, &arguments.prompt)?.is_break();
+    let mut listens = !say(&arguments.prompt)?.is_break();
     let done = Continuation::generate(
         model.model.sequence(limits.context_length),
         &prompt,
         limits,
         &mut sampler,
         |token| {
-            let flow = say(&mut output, &text.push(token)?)?;
+            let flow = say(&text.push(token)?)?;
             listens = flow.is_continue();
             Ok(flow)
         },
     )?;
     if listens {
-        let _ = say(&mut output, &(text.finish()? + "\n"))?;
+        let _ = say(&(text.finish()? + "\n"))?;
     }
     if done.context_is_full {
-        eprintln!(
+        print_error(format_args!(
             "note: the model's context of {} tokens is full",
             limits.context_length
-        );
+        ));
     }
-    eprintln!(
+    print_error(format_args!(
         "prompt: {} tokens, {}; generated: {} tokens, {}",
         done.prompt_tokens,
         speed(done.prompt_tokens, done.prompt_time),
         done.tokens,
         // The first one comes with the prompt.
         speed(done.tokens.saturating_sub(1), done.time),
-    );
+    ));
     Ok(Run::Finished)
 }
 
 /// Writes `text` at once; breaks if nobody reads any more, as `head` does.
-fn say(output: &mut impl Write, text: &str) -> Result<ControlFlow<()>, QatError> {
-    let written = output.write_all(text.as_bytes());
-    match written.and_then(|()| output.flush()) {
-        Ok(()) => Ok(ControlFlow::Continue(())),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
-        Err(error) => Err(QatError::file("write to", "standard output")(error)),
-    }
+fn say(text: &str) -> Result<ControlFlow<()>, QatError> {
+    write_result(text.as_bytes()).map_err(QatError::file("write to", "standard output"))
 }
 
 fn speed(tokens: usize, time: Duration) -> String {

@@ -13,6 +13,8 @@ mod weights;
 
 use std::path::PathBuf;
 
+use t81_hub::terminal::{print, print_error};
+
 use crate::cli::ReportArguments;
 use crate::command::Run;
 use crate::error::QatError;
@@ -30,9 +32,9 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<Run, QatError> {
     };
     write_whole(&path, page.as_bytes())?;
     for note in &files.notes {
-        eprintln!("note: {note}");
+        print_error(format_args!("note: {note}"));
     }
-    println!("{}: the report", shown(path));
+    print(format_args!("{}: the report", shown(path)));
     Ok(Run::Finished)
 }
 

@@ -4,6 +4,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use t81_hub::terminal::print;
+
 use super::reporter::duration;
 
 /// A warm start is over before the first line.
@@ -21,10 +23,10 @@ impl ColdStart {
     /// Speaks about `what`, the work that waits for the kernels.
     pub(crate) fn watch(what: &'static str) -> Self {
         Self::speak(FIRST_LINE, LATER_LINES, move |elapsed| {
-            println!(
+            print(format_args!(
                 "{what}: compiling and tuning the GPU's kernels, {} so far (minutes on the first run, kept for the next)",
                 duration(elapsed.as_secs_f64()),
-            );
+            ));
         })
     }
 
@@ -49,7 +51,7 @@ impl Drop for ColdStart {
     fn drop(&mut self) {
         self.alive = None;
         if let Some(speaker) = self.speaker.take() {
-            // It only speaks: that it panicked on a closed pipe changes nothing.
+            // It only speaks: that it panicked changes nothing.
             let _ = speaker.join();
         }
     }

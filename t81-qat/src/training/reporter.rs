@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use t81_hub::terminal::print;
 
 use super::samples::SampleLine;
 use crate::error::QatError;
@@ -113,7 +114,7 @@ impl Reporter {
                 ),
                 false => String::new(),
             };
-            println!(
+            print(format_args!(
                 "step {:>width$}/{}  loss {:.4}  perplexity {}  lr {:.2e}{ternary}  {} tokens/s  {} left",
                 line.step,
                 self.total_steps,
@@ -122,7 +123,7 @@ impl Reporter {
                 line.learning_rate,
                 short(line.tokens_per_second),
                 duration(line.seconds_left),
-            );
+            ));
         }
         self.write(&Record {
             line,
@@ -139,14 +140,14 @@ impl Reporter {
                 true => ", exact ternary weights",
                 false => "",
             };
-            println!(
+            print(format_args!(
                 "eval {:>width$}/{}  loss {:.4}  perplexity {}  on {} tokens{weights}",
                 line.step,
                 self.total_steps,
                 line.eval_loss,
                 short(perplexity),
                 line.eval_tokens,
-            );
+            ));
         }
         self.evaluations.push(line.clone());
         self.write(&Record {
@@ -160,12 +161,12 @@ impl Reporter {
         if self.speaks {
             let width = self.total_steps.to_string().len();
             let text = format!("{}{}", line.sample_prompt, line.sample);
-            println!(
+            print(format_args!(
                 "sample {:>width$}/{}  {}",
                 line.step,
                 self.total_steps,
                 text.replace('\n', "\\n"),
-            );
+            ));
         }
         self.write(&Record {
             line,
