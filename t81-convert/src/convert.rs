@@ -64,7 +64,9 @@ pub(crate) fn convert_checkpoint(
     let selection = Selection::new(checkpoint, options)?;
     let quantizer = options.quantizer(selection.granularity)?;
     let quantized =
-        QuantizedCheckpoint::with_granularities(checkpoint, quantizer.clone(), selection.tensors)?;
+        QuantizedCheckpoint::with_granularities(checkpoint, quantizer, selection.tensors)?
+            .keeping_ternary_codes(options.granularity.is_none())?;
+    let quantizer = quantized.quantizer().clone();
     let plan = plan(&quantized, options);
     let writer = T81Writer::create(destination, plan.clone(), options.overwrite, options.format)?;
     let mut conversion = Conversion {

@@ -223,6 +223,15 @@ impl ConversionReport {
             / weights
     }
 
+    /// Names of weights that are not all 0 in the source and became so: their magnitudes are below what a 16-bit scale holds.
+    pub fn vanished(&self) -> Vec<String> {
+        let vanished = self
+            .ternary
+            .iter()
+            .filter(|tensor| tensor.sparsity == 1.0 && tensor.distortion.squared_weights > 0.0);
+        vanished.map(|tensor| tensor.name.clone()).collect()
+    }
+
     /// The granularities in use, most frequent first, for example `group:64 and group:256`.
     fn granularities(&self) -> String {
         let mut counts: Vec<(Granularity, usize)> = Vec::new();
@@ -327,6 +336,11 @@ impl fmt::Display for ConversionReport {
         )?;
         writeln!(f)?;
         self.write_unheld(f)?;
+        write_names(
+            f,
+            "warning: all weights became 0, too small for the 16-bit scales of ternary weights (below 3e-8)",
+            &self.vanished(),
+        )?;
         write_names(f, "left out, no loader needs them", &self.dropped)?;
         write_names(
             f,

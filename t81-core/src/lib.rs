@@ -36,6 +36,7 @@ mod kernels;
 mod matrix;
 #[cfg(feature = "numeric")]
 pub mod numeric;
+mod pattern;
 mod quantize;
 mod settings;
 mod vectorized;
@@ -46,6 +47,7 @@ pub use kernels::{
     fake_quantize_activations,
 };
 pub use matrix::{MatrixError, TernaryMatrix};
+pub use pattern::TernaryPattern;
 pub use quantize::{
     Distortion, QuantizeError, QuantizeStatistics, Quantizer, StochasticKey, stochastic_uniform,
 };

@@ -97,6 +97,8 @@ pub struct CheckReport {
     pub tensors: usize,
     /// Everything wrong, in the order of the rules.
     pub problems: Vec<Problem>,
+    /// What llama.cpp takes, but is hardly meant.
+    pub remarks: Vec<Problem>,
 }
 
 impl CheckReport {
@@ -139,6 +141,7 @@ pub fn check(path: impl AsRef<Path>) -> Result<CheckReport, GgufError> {
                 subject: String::new(),
                 message: source.to_string(),
             }],
+            remarks: Vec::new(),
         }),
         Err(error) => Err(error),
     }
@@ -172,6 +175,7 @@ pub(crate) fn check_file(file: &GgufFile) -> CheckReport {
         known,
         tensors: file.header().tensors.len(),
         problems: findings.problems,
+        remarks: values::remarks(file),
     }
 }
 

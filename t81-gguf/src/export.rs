@@ -10,6 +10,7 @@ mod stream;
 mod summary;
 mod values;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -23,6 +24,7 @@ pub use embedding::{EmbeddingType, UnknownEmbeddingType};
 pub(crate) use origin::{describe_file, describe_quantizer, file_type, shown_source};
 pub use profile::{Profile, UnknownProfile};
 pub(crate) use stream::{finish, stream};
+pub(crate) use summary::zero_note;
 pub use summary::{ExportSummary, ExportedTensor, Fallback};
 pub(crate) use values::{write_floats, write_ternary};
 
@@ -194,11 +196,17 @@ pub fn export(
     check_output(output, options.overwrite)?;
     let plan = plan::plan(source, origin, options)?.with_notes(source.notes());
     let mut writer = GgufWriter::create(output, &plan.metadata, &plan.layout(), options.overwrite)?;
+    let zeros = RefCell::new(Vec::new());
     stream(
         &mut writer,
         &plan.tensors,
         |planned| (&planned.mapped.name, planned.bytes),
-        |planned, sink| values::write(source, planned, sink),
+        |planned, sink| {
+            if values::write(source, planned, sink)? {
+                zeros.borrow_mut().push(planned.mapped.name.clone());
+            }
+            Ok(())
+        },
         progress,
     )?;
     finish(
@@ -206,9 +214,11 @@ pub fn export(
         options.validate,
         &plan.tensors,
         |planned| &planned.mapped.name,
-        |planned, sink| values::write(source, planned, sink),
+        |planned, sink| values::write(source, planned, sink).map(drop),
     )?;
-    Ok(plan.into_summary(output))
+    let mut summary = plan.into_summary(output);
+    summary.notes.extend(zero_note(&zeros.into_inner()));
+    Ok(summary)
 }
 
 #[cfg(test)]

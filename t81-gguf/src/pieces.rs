@@ -1,6 +1,7 @@
 //! A tensor of a file, some rows at a time.
 
 use rayon::prelude::*;
+use t81_core::TernaryPattern;
 
 use crate::error::GgufError;
 use crate::reader::GgufTensor;
@@ -34,6 +35,34 @@ pub(crate) fn float_pieces(
         tensor.release();
     }
     Ok(())
+}
+
+/// The pattern of floats that are ternary already; none for ordinary weights, of which little is read.
+///
+/// # Errors
+///
+/// [`GgufError::NoFloats`] for a type that cannot be read.
+pub(crate) fn ternary_pattern(
+    tensor: &GgufTensor<'_>,
+) -> Result<Option<TernaryPattern>, GgufError> {
+    let columns = tensor.info.columns() as usize;
+    let mut values = vec![0.0; columns];
+    tensor.read_rows(0, &mut values)?;
+    let mut found = TernaryPattern::of_row(&values);
+    for (first, rows) in pieces(tensor, PIECE) {
+        let Some(before) = found else {
+            return Ok(None);
+        };
+        values.resize(rows * columns, 0.0);
+        tensor.read_rows(first, &mut values)?;
+        let piece = values
+            .par_chunks(columns)
+            .map(TernaryPattern::of_row)
+            .try_reduce_with(|one, other| Some(one.merge(other)));
+        found = piece.flatten().map(|piece| before.merge(piece));
+        tensor.release();
+    }
+    Ok(found)
 }
 
 /// The largest magnitude of a tensor.

@@ -3,12 +3,13 @@
 mod plan;
 mod values;
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use plan::PlannedTensor;
 
 use crate::error::GgufError;
-use crate::export::{ExportOptions, ExportSummary, Progress, finish, stream};
+use crate::export::{ExportOptions, ExportSummary, Progress, finish, stream, zero_note};
 use crate::quantize_options::QuantizeOptions;
 use crate::reader::GgufFile;
 use crate::writer::{GgufWriter, check_output};
@@ -40,11 +41,17 @@ pub fn repack(
     check_output(output, options.overwrite)?;
     let plan = plan::plan(source, quantize, options)?;
     let mut writer = GgufWriter::create(output, &plan.metadata, &plan.layout(), options.overwrite)?;
+    let zeros = RefCell::new(Vec::new());
     stream(
         &mut writer,
         &plan.tensors,
         |planned| (planned.name(), planned.bytes),
-        values::write,
+        |planned, sink| {
+            if values::write(planned, sink)? {
+                zeros.borrow_mut().push(planned.name().to_owned());
+            }
+            Ok(())
+        },
         progress,
     )?;
     finish(
@@ -52,7 +59,9 @@ pub fn repack(
         options.validate,
         &plan.tensors,
         PlannedTensor::name,
-        values::write,
+        |planned, sink| values::write(planned, sink).map(drop),
     )?;
-    Ok(plan.into_summary(output))
+    let mut summary = plan.into_summary(output);
+    summary.notes.extend(zero_note(&zeros.into_inner()));
+    Ok(summary)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use t81_core::{Distortion, Granularity, Layout, Quantizer, TernaryMatrix};
+use t81_core::{Distortion, Granularity, Layout, Quantizer, Reference, ScaleRule, TernaryMatrix};
 
 use crate::streamed;
 use crate::{
@@ -78,6 +78,7 @@ pub struct QuantizedCheckpoint<'a> {
     ternary: BTreeMap<String, Granularity>,
     /// Weights that the checkpoint stores `[in, out]`.
     transposed: BTreeSet<String>,
+    notes: Vec<String>,
 }
 
 impl<'a> QuantizedCheckpoint<'a> {
@@ -120,7 +121,65 @@ impl<'a> QuantizedCheckpoint<'a> {
             quantizer,
             ternary,
             transposed,
+            notes: Vec::new(),
         })
+    }
+
+    /// Looks for weights that are ternary already, in groups that the granularity at hand does not keep. With `adapt` they get
+    /// the groups that they have, so that their codes stay and their scales are only rounded to 16 bits; without, a note says
+    /// what is lost. Reads such weights, and of ordinary ones the beginning.
+    ///
+    /// # Errors
+    /// If a weight is no matrix.
+    pub fn keeping_ternary_codes(mut self, adapt: bool) -> Result<Self, HubError> {
+        // The mean magnitude of a group with zeros is not the magnitude of its other weights.
+        let rescales = self.quantizer.scale() == ScaleRule::Reference
+            && self.quantizer.reference() == Reference::AbsMean;
+        let mut found: BTreeMap<String, usize> = BTreeMap::new();
+        for (name, granularity) in &mut self.ternary {
+            let layout = match self.transposed.contains(name) {
+                true => Layout::InOut,
+                false => Layout::OutIn,
+            };
+            let tensor = self.checkpoint.tensor(name)?;
+            let columns = match (layout, tensor.matrix_shape()?) {
+                (Layout::OutIn, (_, columns)) | (Layout::InOut, (columns, _)) => columns,
+            };
+            let Some(pattern) = streamed::pattern(&tensor, layout)? else {
+                continue;
+            };
+            if pattern.keeps(*granularity, columns) {
+                continue;
+            }
+            let own = pattern.granularity();
+            *found.entry(own.to_string()).or_default() += 1;
+            if adapt {
+                *granularity = own;
+            }
+        }
+        let lost = |own: &str, count: usize, granularity: Granularity| {
+            format!(
+                "{count} weights are ternary already ({own}), and {granularity} does not keep their codes: leave the granularity \
+                 out, or choose {own}"
+            )
+        };
+        for (own, count) in found {
+            self.notes.push(match adapt {
+                true if rescales => format!(
+                    "{count} weights are ternary already ({own}): their groups are kept, but not their scales, which are \
+                     least-squares ones"
+                ),
+                true => format!("{count} weights are ternary already ({own}): their codes are kept"),
+                false => lost(&own, count, self.quantizer.granularity()),
+            });
+        }
+        let mut granularities = self.ternary.values();
+        if let Some(first) = granularities.next().copied()
+            && granularities.all(|other| *other == first)
+        {
+            self.quantizer = self.quantizer.with_granularity(first);
+        }
+        Ok(self)
     }
 
     /// The checkpoint underneath.
@@ -172,7 +231,9 @@ impl TernarySource for QuantizedCheckpoint<'_> {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.checkpoint.notes()
+        let mut notes = self.checkpoint.notes();
+        notes.extend(self.notes.iter().cloned());
+        notes
     }
 
     /// Every tensor in the order of the files, but for the redundant ones ([`ModelConfig::is_redundant`]).

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use t81_core::{Distortion, Layout, QuantizeError, Quantizer, TernaryMatrix};
+use rayon::prelude::*;
+use t81_core::{Distortion, Layout, QuantizeError, Quantizer, TernaryMatrix, TernaryPattern};
 
 use crate::{HubError, TensorView};
 
@@ -47,6 +48,54 @@ pub(crate) fn quantize(
         name: view.name.to_owned(),
         source,
     })
+}
+
+/// The pattern of a tensor whose weights are ternary already; none for ordinary weights, of which little is read.
+pub(crate) fn pattern(
+    view: &TensorView<'_>,
+    layout: Layout,
+) -> Result<Option<TernaryPattern>, HubError> {
+    let (rows, columns, chunk_rows) = match (layout, view.matrix_shape()?) {
+        (Layout::OutIn, (rows, columns)) => (rows, columns, TASK_WEIGHTS / columns.max(1)),
+        (Layout::InOut, (columns, rows)) => (rows, columns, GATHERED_ROWS),
+    };
+    if rows == 0 || columns == 0 {
+        return Ok(None);
+    }
+    let chunk_rows = chunk_rows.clamp(1, rows);
+    let of_chunk = |first: usize| {
+        let range = first..(first + chunk_rows).min(rows);
+        let mut weights = vec![0.0; range.len() * columns];
+        match layout {
+            Layout::OutIn => view.decode_elements(first * columns, &mut weights),
+            Layout::InOut => gather(view, rows, range, &mut weights),
+        }
+        weights
+            .chunks(columns)
+            .map(TernaryPattern::of_row)
+            .reduce(|one, other| Some(one?.merge(other?)))
+            .flatten()
+    };
+    // The first rows tell ordinary weights, before every core reads some.
+    let Some(first) = of_chunk(0) else {
+        view.release();
+        return Ok(None);
+    };
+    let mut found = Some(first);
+    let chunks: Vec<usize> = (chunk_rows..rows).step_by(chunk_rows).collect();
+    let resident = RESIDENT_BYTES / (chunk_rows * columns * view.dtype.size_bytes()).max(1);
+    for chunks in chunks.chunks(resident.max(1)) {
+        let part = chunks
+            .par_iter()
+            .map(|&first| of_chunk(first))
+            .try_reduce_with(|one, other| Some(one.merge(other)));
+        view.release();
+        found = match (found, part.flatten()) {
+            (Some(found), Some(part)) => Some(found.merge(part)),
+            _ => return Ok(None),
+        };
+    }
+    Ok(found)
 }
 
 /// Decodes some output features of a tensor that is stored `[in, out]`, turned to `[out, in]`. Each task goes through all
@@ -107,6 +156,36 @@ mod tests {
             }
             assert_eq!(distances[0], distances[1]);
         }
+    }
+
+    #[test]
+    fn either_layout_has_the_pattern_of_the_whole() {
+        let (rows, columns) = (150, 1024);
+        let scale = |row: usize, column: usize| 0.5 + (row % 7 + column / 128) as f32 / 64.0;
+        let values: Vec<f32> = (0..rows * columns)
+            .map(|i| scale(i / columns, i % columns) * ((i * 7919 % 13) as f32 % 3.0 - 1.0))
+            .collect();
+        let turned: Vec<f32> = (0..rows * columns)
+            .map(|i| values[i % rows * columns + i / rows])
+            .collect();
+        let found = |values: &[f32], layout, shape: [usize; 2]| {
+            let bytes: Vec<u8> = values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
+            let view = TensorView::new("w", Dtype::F32, &shape, &bytes).unwrap();
+            pattern(&view, layout)
+                .unwrap()
+                .map(TernaryPattern::granularity)
+        };
+        let expected = Granularity::group(128).ok();
+        assert_eq!(found(&values, Layout::OutIn, [rows, columns]), expected);
+        assert_eq!(found(&turned, Layout::InOut, [columns, rows]), expected);
+        let mut ordinary = values;
+        ordinary[149 * columns + 3] = 0.123;
+        ordinary[149 * columns + 4] = 0.124;
+        assert_eq!(found(&ordinary, Layout::OutIn, [rows, columns]), None);
+        assert_eq!(found(&[], Layout::OutIn, [0, 4]), None);
     }
 
     #[test]

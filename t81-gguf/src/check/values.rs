@@ -46,6 +46,40 @@ pub(super) fn check(file: &GgufFile, findings: &mut Findings) {
     }
 }
 
+/// Matrices without any weight but 0. Others are told by their beginning.
+pub(super) fn remarks(file: &GgufFile) -> Vec<Problem> {
+    let matrices = file
+        .tensors()
+        .filter(|tensor| tensor.info.dimensions.len() > 1 && only_zeros(tensor));
+    let remark = |tensor: GgufTensor<'_>| {
+        tensor.release();
+        Problem {
+            rule: Rule::Values,
+            subject: tensor.info.name.clone(),
+            message: "holds nothing but zeros (were its weights too small for 16-bit scales?)"
+                .to_owned(),
+        }
+    };
+    matrices.map(remark).collect()
+}
+
+fn only_zeros(tensor: &GgufTensor<'_>) -> bool {
+    let tensor_type = tensor.info.tensor_type;
+    let mut blocks = tensor
+        .bytes
+        .chunks_exact(tensor_type.block_bytes() as usize);
+    match (tensor_type.block_format(), tensor_type) {
+        (Some(format), _) => {
+            let zeros = Ok(format.block_len() as u64);
+            blocks.all(|block| format.zero_codes(block) == zeros)
+        }
+        (None, TensorType::F32 | TensorType::F16 | TensorType::BF16) => {
+            tensor.bytes.iter().all(|byte| *byte == 0)
+        }
+        _ => false,
+    }
+}
+
 /// What is wrong with a tensor's values.
 fn fault(tensor: &GgufTensor<'_>) -> Option<String> {
     let tensor_type = tensor.info.tensor_type;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use t81_gguf::{CheckReport, GgufError, check};
+use t81_gguf::{CheckReport, GgufError, Problem, check};
 use t81_hub::terminal::print_error;
 
 use super::{Outcome, one_line, print_result, printable};
@@ -53,6 +53,10 @@ fn print(file: &Path, report: &CheckReport, out: &mut impl Write) -> io::Result<
         let line = problem.to_string().replace('\n', " ");
         writeln!(out, "{shown}: {}", printable(&line))?;
     }
+    for remark in &report.remarks {
+        let line = remark.to_string().replace('\n', " ");
+        writeln!(out, "{shown}: note: {}", printable(&line))?;
+    }
     if report.problems.is_empty() {
         let architecture = report.architecture.as_deref().unwrap_or_default();
         let known = if report.known {
@@ -75,24 +79,26 @@ fn to_json(file: &Path, checked: &Result<CheckReport, GgufError>) -> Value {
     let file = file.display().to_string();
     match checked {
         Ok(report) => {
-            let problems: Vec<Value> = report
-                .problems
-                .iter()
-                .map(|problem| {
-                    json!({
-                        "rule": problem.rule.name(),
-                        "subject": problem.subject,
-                        "message": problem.message,
+            let listed = |problems: &[Problem]| -> Vec<Value> {
+                problems
+                    .iter()
+                    .map(|problem| {
+                        json!({
+                            "rule": problem.rule.name(),
+                            "subject": problem.subject,
+                            "message": problem.message,
+                        })
                     })
-                })
-                .collect();
+                    .collect()
+            };
             json!({
                 "file": file,
                 "ok": report.is_clean(),
                 "architecture": report.architecture,
                 "architecture_known": report.known,
                 "tensors": report.tensors,
-                "problems": problems,
+                "problems": listed(&report.problems),
+                "remarks": listed(&report.remarks),
             })
         }
         Err(error) => json!({"file": file, "ok": false, "error": one_line(error)}),

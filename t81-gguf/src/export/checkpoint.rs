@@ -42,15 +42,16 @@ pub fn export_checkpoint(
         });
     }
     let quantization = quantize.quantization(columns, options.quant)?;
-    let origin = Origin {
-        source: name.to_owned(),
-        tool: concat!("t81-gguf ", env!("CARGO_PKG_VERSION")).to_owned(),
-        quantizer: quantization.quantizer.clone(),
-    };
     let source = QuantizedCheckpoint::with_granularities(
         checkpoint,
         quantization.quantizer,
         quantization.granularities,
-    )?;
+    )?
+    .keeping_ternary_codes(quantize.granularity.is_none())?;
+    let origin = Origin {
+        source: name.to_owned(),
+        tool: concat!("t81-gguf ", env!("CARGO_PKG_VERSION")).to_owned(),
+        quantizer: source.quantizer().clone(),
+    };
     export(&source, &origin, output, options, progress)
 }

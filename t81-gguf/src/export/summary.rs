@@ -65,6 +65,20 @@ impl ExportSummary {
     }
 }
 
+/// What a user must know of ternary matrices that hold nothing but zeros.
+pub(crate) fn zero_note(names: &[String]) -> Option<String> {
+    let more = match names {
+        [] => return None,
+        [_] => String::new(),
+        [_, more @ ..] => format!(" and of {} more", more.len()),
+    };
+    Some(format!(
+        "every weight of {}{more} is 0: if the model's are not, they are too small for the 16-bit scales of ternary weights \
+         (magnitudes below 3e-8)",
+        names[0]
+    ))
+}
+
 impl fmt::Display for ExportSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} ({})", self.output.display(), self.quant)?;

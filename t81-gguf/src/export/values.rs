@@ -52,14 +52,17 @@ pub(super) fn largest(view: &TensorView<'_>) -> Result<f32, GgufError> {
     Ok(largest)
 }
 
-/// Writes the planned tensor's data.
+/// Writes the planned tensor's data, and returns whether it is ternary and holds nothing but zeros.
 pub(super) fn write(
     source: &dyn TernarySource,
     planned: &PlannedTensor,
     sink: &mut TensorSink<'_>,
-) -> Result<(), GgufError> {
+) -> Result<bool, GgufError> {
     let spec = match &planned.mapped.source {
-        Source::Computed(values) => return write_floats(values, planned.tensor_type, sink),
+        Source::Computed(values) => {
+            write_floats(values, planned.tensor_type, sink)?;
+            return Ok(false);
+        }
         Source::Checkpoint(spec) => spec,
     };
     let name = &spec.name;
@@ -72,11 +75,13 @@ pub(super) fn write(
                     .map_err(|source| codec(name, source.into()))?,
                 None => matrix,
             };
-            write_ternary(name, &matrix, planned.tensor_type, sink)
+            write_ternary(name, &matrix, planned.tensor_type, sink)?;
+            Ok(matrix.sparsity() == 1.0)
         }
         T81Tensor::Dense(view) => {
             let order = order.as_deref();
-            write_dense(&view, spec, order, planned.tensor_type, sink)
+            write_dense(&view, spec, order, planned.tensor_type, sink)?;
+            Ok(false)
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::export::{
 };
 use crate::metadata::{Metadata, MetadataValue};
 use crate::parse::tensor_bytes;
-use crate::pieces::largest;
+use crate::pieces::{largest, ternary_pattern};
 use crate::quantize_options::QuantizeOptions;
 use crate::reader::{GgufFile, GgufTensor};
 use crate::tensor_role::TensorRole;
@@ -55,7 +55,7 @@ pub(super) enum Content {
 }
 
 impl Content {
-    fn is_ternary(&self) -> bool {
+    pub(super) fn is_ternary(&self) -> bool {
         matches!(self, Content::Kept(..) | Content::Quantized(_))
     }
 }
@@ -178,8 +178,19 @@ pub(super) fn plan<'a>(
 
     let quantizes = !columns.is_empty();
     let quantization = quantize.quantization(columns, options.quant)?;
+    let mut ternary_floats: BTreeMap<String, usize> = BTreeMap::new();
     for tensor in &mut tensors {
         if let Some(&granularity) = quantization.granularities.get(&tensor.source.info.name) {
+            let mut granularity = granularity;
+            if let Some(pattern) = ternary_pattern(&tensor.source)?
+                && !pattern.keeps(granularity, tensor.columns())
+            {
+                let own = pattern.granularity();
+                *ternary_floats.entry(own.to_string()).or_default() += 1;
+                if quantize.granularity.is_none() {
+                    granularity = own;
+                }
+            }
             let quantizer = quantization.quantizer.clone();
             tensor.content = Content::Quantized(quantizer.with_granularity(granularity));
         }
@@ -229,7 +240,12 @@ pub(super) fn plan<'a>(
         metadata.set("t81.tool", concat!("t81-gguf ", env!("CARGO_PKG_VERSION")));
         describe_quantizer(&quantization.quantizer, &mut metadata);
     }
-    let notes = notes(&tensors, vectors);
+    let mut notes = notes(&tensors, vectors);
+    notes.extend(
+        ternary_floats
+            .into_iter()
+            .map(|(own, count)| ternary_note(count, &own, quantize.granularity)),
+    );
     Ok(Plan {
         metadata,
         tensors,
@@ -237,6 +253,17 @@ pub(super) fn plan<'a>(
         fallbacks,
         notes,
     })
+}
+
+/// What becomes of floats that are ternary in groups that `granularity`, or else the automatic one, does not keep.
+fn ternary_note(count: usize, own: &str, granularity: Option<Granularity>) -> String {
+    match granularity {
+        None => format!("{count} weights are ternary already ({own}): their codes are kept"),
+        Some(granularity) => format!(
+            "{count} weights are ternary already ({own}), and {granularity} does not keep their codes: leave the granularity out, \
+             or choose {own}"
+        ),
+    }
 }
 
 /// What the table of types does not tell.

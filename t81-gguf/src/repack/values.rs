@@ -17,11 +17,12 @@ const COPY: usize = 1 << 22;
 const NARROW: usize = 64;
 const WIDE: usize = 256;
 
-/// Writes the planned tensor's data.
+/// Writes the planned tensor's data, and returns whether it is ternary and holds nothing but zeros.
 pub(super) fn write(
     planned: &PlannedTensor<'_>,
     sink: &mut TensorSink<'_>,
-) -> Result<(), GgufError> {
+) -> Result<bool, GgufError> {
+    let mut only_zeros = planned.content.is_ternary();
     match &planned.content {
         Content::Copied => planned.source.bytes.chunks(COPY).try_for_each(|bytes| {
             sink.write(bytes)?;
@@ -32,9 +33,11 @@ pub(super) fn write(
             write_floats(values, planned.tensor_type, sink)
         }),
         Content::Kept(..) | Content::Quantized(_) => ternary_pieces(planned, |matrix| {
+            only_zeros = only_zeros && matrix.sparsity() == 1.0;
             write_ternary(planned.name(), matrix, planned.tensor_type, sink)
         }),
-    }
+    }?;
+    Ok(only_zeros)
 }
 
 /// The largest group, 64 or 256 weights, that has one scale throughout a tensor of a ternary type; none when some block
