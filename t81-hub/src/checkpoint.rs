@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use t81_core::TernaryPattern;
+
 use crate::files::{MAX_JSON_BYTES, TensorFiles};
 use crate::json::read_json;
 use crate::resolve::local_directory;
+use crate::streamed;
 use crate::t81::METADATA_FILE;
 use crate::tensor_names::{self, HEAD};
 use crate::{Dtype, HubError, ModelConfig, TensorSpec, TensorView};
@@ -151,6 +154,15 @@ impl Checkpoint {
                 place: self.directory().to_path_buf(),
             })?;
         TensorView::from_raw(raw)
+    }
+
+    /// How coarsely a weight of the architecture that is ternary already shares its magnitudes; none for ordinary weights, of
+    /// which only the beginning is read.
+    ///
+    /// # Errors
+    /// [`HubError::MissingTensor`], and [`HubError::Tensor`] if it is no matrix.
+    pub fn ternary_pattern(&self, weight: &TensorSpec) -> Result<Option<TernaryPattern>, HubError> {
+        streamed::pattern(&self.tensor(&weight.name)?, weight.layout)
     }
 
     /// All tensors in the order in which they lie on disk: the fastest order to read them in.

@@ -15,7 +15,7 @@ use burn::train::metric::LearningRateMetric;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use t81_burn::models::Decoder;
 use t81_burn::{Ternary, TernaryReport, TernaryScheduler};
-use t81_hub::terminal::print;
+use t81_hub::terminal::{print, print_error};
 
 use crate::architecture::check_block_size;
 use crate::cli::TrainArguments;
@@ -57,7 +57,7 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
     check_block_size(block_size, &source.config)?;
     let samples = SamplePrompts::new(&arguments.sample_prompt, arguments.sample_tokens, &source)?;
     let data = Data::load(arguments, &source, block_size)?;
-    let settings = RunSettings::resolve(
+    let mut settings = RunSettings::resolve(
         arguments,
         block_size,
         data.train_samples,
@@ -65,6 +65,15 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
         source.checkpoint.is_some(),
     )
     .with_tokens(data.fingerprints());
+    if settings.auto_granularity
+        && let Some(groups) = source.ternary_groups()?
+    {
+        settings.auto_granularity = false;
+        settings.quantizer = settings.quantizer.with_granularity(groups);
+        print_error(format_args!(
+            "note: weights are ternary already ({groups}): these groups are kept"
+        ));
+    }
     let checkpoints = CheckpointDirectory::new(output.path(), arguments.save_total_limit);
     let start = if arguments.resume {
         RunSettings::read(&output.settings())?.check_resumed(&settings, output.path())?;

@@ -6,9 +6,12 @@ use burn::tensor::Device;
 use serde_json::{Value, json};
 use t81_burn::models::llama::{AttentionBiases, LlamaConfig};
 use t81_burn::models::{Decoder, DecoderConfig};
+use t81_core::Granularity;
 use t81_datasets::{load_tokenizer, save_tokenizer, story_tokenizer};
 use t81_hub::terminal::print_error;
-use t81_hub::{Checkpoint, ModelConfig, ResolveOptions, companion_files, read_if_exists};
+use t81_hub::{
+    Checkpoint, ModelConfig, ResolveOptions, TensorSpec, companion_files, read_if_exists,
+};
 use tokenizers::Tokenizer;
 
 use crate::architecture::decoder_config;
@@ -148,6 +151,28 @@ impl Source {
                 self.config_json.clone(),
             )?)),
         }
+    }
+
+    /// The narrowest groups of weights that are ternary already, if the automatic granularity does not keep their codes.
+    pub(crate) fn ternary_groups(&self) -> Result<Option<Granularity>, QatError> {
+        let Some(checkpoint) = &self.checkpoint else {
+            return Ok(None);
+        };
+        let weights: Vec<TensorSpec> = checkpoint.config().ternary_weights().collect();
+        let automatic = Granularity::auto(weights.iter().map(|weight| weight.shape[1]));
+        let mut narrowest = None;
+        for weight in &weights {
+            let Some(pattern) = checkpoint.ternary_pattern(weight)? else {
+                continue;
+            };
+            if let (false, Granularity::Group(size)) = (
+                pattern.keeps(automatic, weight.shape[1]),
+                pattern.granularity(),
+            ) {
+                narrowest = Some(narrowest.map_or(size, |other| size.min(other)));
+            }
+        }
+        Ok(narrowest.map(Granularity::Group))
     }
 
     /// Builds the decoder on `device`: the checkpoint's weights, or random ones by the device's seed.

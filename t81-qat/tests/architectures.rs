@@ -8,6 +8,7 @@ use std::process::Command;
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use t81_burn::models::gpt2::Gpt2Config;
@@ -135,6 +136,102 @@ fn training(model: &Path, scratch: &Path, run: &Path) -> Command {
         .args(["--max-eval-samples", "4", "--logging-steps", "1"])
         .args(["--learning-rate", "3e-3", "--lambda-warmup-steps", "2"]);
     command
+}
+
+/// What a framework, an older training and an earlier quantization leave in a checkpoint is read, and said.
+#[test]
+fn a_checkpoint_is_trained_as_it_is_found() {
+    let scratch = tempfile::tempdir().unwrap();
+    let scratch = scratch.path();
+    fs::write(scratch.join("text.txt"), text()).unwrap();
+    let json = json!({
+        "model_type": "llama", "vocab_size": VOCABULARY, "hidden_size": 256, "intermediate_size": 256,
+        "num_hidden_layers": 1, "num_attention_heads": 4, "max_position_embeddings": CONTEXT, "rms_norm_eps": 1e-6,
+        "rope_scaling": {"rope_type": "linear", "factor": 1.0, "rope_theta": 1e6}, "tie_word_embeddings": true,
+    });
+    let config = LlamaConfig::new(VOCABULARY, 256, 256, 1, 4)
+        .with_max_position_embeddings(CONTEXT)
+        .with_tie_word_embeddings(true);
+    let config = DecoderConfig::Llama(config);
+    let (model, run) = (scratch.join("found"), scratch.join("run"));
+    write_checkpoint(&model, &json, &config.init(&Device::flex()));
+    let path = model.join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let mut tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)> = SafeTensors::deserialize(&bytes)
+        .unwrap()
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| {
+            let values = view.data().as_chunks::<4>().0;
+            let mut values: Vec<f32> = values
+                .iter()
+                .map(|bytes| f32::from_le_bytes(*bytes))
+                .collect();
+            if name.ends_with("_proj.weight") {
+                for (at, value) in values.iter_mut().enumerate() {
+                    *value = value.signum() * (1 + at / 64 % 5) as f32 / 256.0;
+                }
+            }
+            (format!("module.{name}"), (view.shape().to_vec(), values))
+        })
+        .collect();
+    tensors.insert("module.score.weight".into(), (vec![2, 256], vec![0.0; 512]));
+    let second = "module.model.layers.1.input_layernorm.weight";
+    tensors.insert(second.into(), (vec![256], vec![1.0; 256]));
+    let bias = "module.model.layers.0.self_attn.v_proj.bias";
+    tensors.insert(bias.into(), (vec![256], vec![0.25; 256]));
+    let stored: BTreeMap<&String, (Vec<usize>, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, (shape, values))| {
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+            (name, (shape.clone(), bytes.collect()))
+        })
+        .collect();
+    let views = stored.iter().map(|(name, (shape, bytes))| {
+        (
+            *name,
+            TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
+        )
+    });
+    safetensors::serialize_to_file(views, None, &path).unwrap();
+
+    let output = command()
+        .arg(&model)
+        .arg("--train-file")
+        .arg(scratch.join("text.txt"))
+        .arg("--output-dir")
+        .arg(&run)
+        .args(["--per-device-train-batch-size", "1", "--max-steps", "1"])
+        .args(["--max-eval-samples", "4", "--learning-rate", "1e-9"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    for words in [
+        "note: tensor names have `module.model.`",
+        "but the biases that are there are kept",
+        "2 tensors of",
+        "model.layers.1.input_layernorm.weight, module.score.weight",
+        "weights are ternary already (group:64)",
+    ] {
+        assert!(said.contains(words), "`{said}` lacks `{words}`");
+    }
+    let settings: Value =
+        serde_json::from_slice(&fs::read(run.join("settings.json")).unwrap()).unwrap();
+    assert_eq!(settings["quantizer"]["granularity"], "group:64");
+    let t81 = T81Directory::open(&run).unwrap();
+    assert_eq!(t81.config().rope.as_ref().unwrap().theta, 1e6);
+    let value = t81.get("model.layers.0.self_attn.v_proj.bias").unwrap();
+    assert!(matches!(value, T81Tensor::Dense(view) if view.len() == 256));
+    assert!(t81.get("model.layers.0.self_attn.q_proj.bias").is_err());
+    // The codes are those of the checkpoint.
+    let name = "model.layers.0.mlp.up_proj.weight";
+    let T81Tensor::Ternary(matrix) = t81.get(name).unwrap() else {
+        panic!("{name} is not ternary")
+    };
+    let (_, floats) = &tensors[&format!("module.{name}")];
+    let codes = (0..256 * 256).map(|at| f32::from(matrix.code(at / 256, at % 256)));
+    assert!(codes.eq(floats.iter().map(|value| value.signum())));
 }
 
 #[test]
