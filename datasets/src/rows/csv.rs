@@ -139,7 +139,7 @@ impl<'f> Table<'f> {
             if self
                 .row
                 .iter()
-                .last()
+                .next_back()
                 .is_some_and(|value| value.ends_with(END))
             {
                 return Err(self.malformed_row("a quote in this row is never closed"));
