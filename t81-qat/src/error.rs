@@ -144,6 +144,18 @@ pub enum QatError {
         /// The output directory.
         directory: PathBuf,
     },
+    /// Another run writes to the output directory.
+    #[error(
+        "another run{} is writing to {}; wait for its end, stop it, or pass another --output-dir",
+        process.map_or_else(String::new, |id| format!(" (process {id})")),
+        directory.display()
+    )]
+    InUse {
+        /// The output directory.
+        directory: PathBuf,
+        /// The other run's process, where it can be read.
+        process: Option<u32>,
+    },
     /// The output directory holds something else.
     #[error(
         "{} exists and is not the output of a run; choose another --output-dir",

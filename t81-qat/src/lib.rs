@@ -28,6 +28,7 @@ mod recipe;
 mod report;
 mod result;
 mod run;
+mod run_lock;
 mod settings;
 mod source;
 mod summary;

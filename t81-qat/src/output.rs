@@ -8,28 +8,46 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use crate::error::QatError;
+use crate::run_lock::{LOCK_FILE, RunLock};
 use crate::settings::RunSettings;
 use crate::training::WarmupDecay;
+
+const SETTINGS: &str = "settings.json";
 
 /// Rows of `schedule.csv` at most.
 const MAX_SCHEDULE_ROWS: usize = 20_000;
 
-/// The files of a run.
-#[derive(Clone, Debug)]
+/// The files of a run, which is the only one in its directory.
+#[derive(Debug)]
 pub(crate) struct OutputDirectory {
     directory: PathBuf,
+    _lock: RunLock,
 }
 
 impl OutputDirectory {
-    /// Checks that a run may be written to `directory`, without touching it.
-    pub(crate) fn check(directory: &Path, overwrite: bool, resume: bool) -> Result<Self, QatError> {
-        let output = Self {
-            directory: directory.to_path_buf(),
+    /// Locks `directory` for a run that may be written to it, and leaves what is in it.
+    pub(crate) fn open(directory: &Path, overwrite: bool, resume: bool) -> Result<Self, QatError> {
+        // Another run's directory is that run's, whatever is in it.
+        let lock = match directory.join(LOCK_FILE).exists() {
+            true => Some(RunLock::acquire(directory)?),
+            false => None,
         };
-        let is_run = output.settings().is_file();
+        Self::check(directory, overwrite, resume)?;
+        let lock = match lock {
+            Some(lock) => lock,
+            None => RunLock::acquire(directory)?,
+        };
+        Ok(Self {
+            directory: directory.to_path_buf(),
+            _lock: lock,
+        })
+    }
+
+    fn check(directory: &Path, overwrite: bool, resume: bool) -> Result<(), QatError> {
+        let is_run = directory.join(SETTINGS).is_file();
         if resume {
             return if is_run {
-                Ok(output)
+                Ok(())
             } else {
                 Err(QatError::NothingToResume {
                     directory: directory.to_path_buf(),
@@ -42,7 +60,9 @@ impl OutputDirectory {
             });
         }
         let entries = match fs::read_dir(directory) {
-            Ok(mut entries) => entries.next().is_some(),
+            Ok(entries) => entries
+                .flatten()
+                .any(|entry| entry.file_name() != LOCK_FILE),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
             Err(error) => return Err(QatError::file("read", directory)(error)),
         };
@@ -51,14 +71,14 @@ impl OutputDirectory {
                 directory: directory.to_path_buf(),
             });
         }
-        Ok(output)
+        Ok(())
     }
 
     /// Starts a run: creates the directory, drops the checkpoints of the one before. Its `t81` folder stays until the
     /// new one is complete.
     pub(crate) fn start(&self, settings: &RunSettings) -> Result<(), QatError> {
         fs::create_dir_all(&self.directory).map_err(QatError::file("create", &self.directory))?;
-        self.write_json("settings.json", settings)?;
+        self.write_json(SETTINGS, settings)?;
         let checkpoints = self.directory.join("checkpoints");
         match fs::remove_dir_all(&checkpoints) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -92,7 +112,7 @@ impl OutputDirectory {
     }
 
     pub(crate) fn settings(&self) -> PathBuf {
-        self.directory.join("settings.json")
+        self.directory.join(SETTINGS)
     }
 
     pub(crate) fn metrics(&self) -> PathBuf {
@@ -156,16 +176,17 @@ mod tests {
     fn other_peoples_folders_are_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("run");
-        OutputDirectory::check(&path, false, false).unwrap();
+        drop(OutputDirectory::open(&path, false, false).unwrap());
         assert!(!path.exists());
         fs::create_dir(&path).unwrap();
-        OutputDirectory::check(&path, false, false).unwrap();
+        drop(OutputDirectory::open(&path, false, false).unwrap());
+        assert!(path.exists());
         fs::write(path.join("thesis.txt"), "mine").unwrap();
         for overwrite in [false, true] {
-            let error = OutputDirectory::check(&path, overwrite, false).unwrap_err();
+            let error = OutputDirectory::open(&path, overwrite, false).unwrap_err();
             assert!(matches!(error, QatError::NotARun { .. }));
         }
-        let error = OutputDirectory::check(&path, false, true).unwrap_err();
+        let error = OutputDirectory::open(&path, false, true).unwrap_err();
         assert!(matches!(error, QatError::NothingToResume { .. }));
     }
 
@@ -173,9 +194,14 @@ mod tests {
     fn an_earlier_run_needs_a_word() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("settings.json"), "{}").unwrap();
-        let error = OutputDirectory::check(directory.path(), false, false).unwrap_err();
+        let error = OutputDirectory::open(directory.path(), false, false).unwrap_err();
         assert!(matches!(error, QatError::RunExists { .. }));
-        OutputDirectory::check(directory.path(), true, false).unwrap();
-        OutputDirectory::check(directory.path(), false, true).unwrap();
+        drop(OutputDirectory::open(directory.path(), true, false).unwrap());
+        let run = OutputDirectory::open(directory.path(), false, true).unwrap();
+        for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
+            let error = OutputDirectory::open(directory.path(), overwrite, resume).unwrap_err();
+            assert!(matches!(error, QatError::InUse { .. }));
+        }
+        drop(run);
     }
 }

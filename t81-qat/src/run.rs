@@ -42,7 +42,7 @@ use crate::training::{
 /// Trains as `arguments` say.
 pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
     let output =
-        OutputDirectory::check(&arguments.output_dir, arguments.overwrite, arguments.resume)?;
+        OutputDirectory::open(&arguments.output_dir, arguments.overwrite, arguments.resume)?;
     if let Some(gguf) = &arguments.output_gguf {
         // As --output-dir is, which may be beside it.
         if let Some(folder) = gguf.parent() {
