@@ -234,6 +234,16 @@ pub enum QatError {
         /// What is wrong with it.
         message: String,
     },
+    /// A checkpoint of the run is damaged.
+    #[error("the checkpoint is damaged ({}: {message}); {advice}", path.display())]
+    DamagedCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+        /// What the user can do.
+        advice: String,
+    },
     /// The loss is no number any more.
     #[error("the loss of optimizer step {step} is {loss}; {way_out}")]
     NonFiniteLoss {
@@ -277,6 +287,16 @@ pub enum QatError {
         way_out: String,
         /// Which weight, and why.
         source: t81_burn::QuantizeWeightError,
+    },
+    /// An update left a weight that is not a number.
+    #[error("optimizer step {step} made `{weight}` infinite or NaN; {way_out}")]
+    NonFiniteWeight {
+        /// The optimizer step.
+        step: usize,
+        /// Name of the weight as in a Hugging Face checkpoint.
+        weight: String,
+        /// What the user can do.
+        way_out: String,
     },
     /// A checkpoint could not be written.
     #[error(
@@ -354,6 +374,7 @@ impl QatError {
         if let Self::NonFiniteLoss { way_out, .. }
         | Self::ExplodedLoss { way_out, .. }
         | Self::NonFiniteEvaluation { way_out, .. }
+        | Self::NonFiniteWeight { way_out, .. }
         | Self::Diverged { way_out, .. } = &mut self
         {
             *way_out = text;

@@ -107,6 +107,7 @@ impl Session<'_> {
         if best.step == state.step {
             return Ok((last, state.step));
         }
+        self.checkpoints.verified(best.step)?;
         let model = self.restore_model(best.step, QatModel::new(last, 0.0))?;
         // The threshold of that step, in case it was still moving.
         self.ternary

@@ -1,5 +1,6 @@
 //! A training run from the command line to the files.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -33,8 +34,8 @@ use crate::settings::RunSettings;
 use crate::source::Source;
 use crate::summary::Baseline;
 use crate::training::{
-    Cadence, CheckpointDirectory, ColdStart, EarlyStopping, EvaluationLoader, LossScale, MODEL,
-    OPTIMIZER, Outcome, QatModel, QatStrategy, Quantity, Reporter, RunState, SCHEDULER,
+    Cadence, CheckpointDirectory, ColdStart, EarlyStopping, EvaluationLoader, Flaw, LossScale,
+    MODEL, OPTIMIZER, Outcome, QatModel, QatStrategy, Quantity, Reporter, RunState, SCHEDULER,
     SamplePrompts, SaveAlways, SilentRenderer, Teacher, TokenMetric, TrainLoader, WarmupDecay,
     dashboard, short,
 };
@@ -387,7 +388,7 @@ impl Session<'_> {
         let path = self.checkpoints.part(step, MODEL);
         ModuleRecord::load(&path)
             .and_then(|record| model.try_load_record(record))
-            .map_err(|error| damaged(&path, &error))
+            .map_err(|error| self.damaged(step, &path, &error))
     }
 
     /// Loads the rest of the checkpoint at `step`.
@@ -398,23 +399,22 @@ impl Session<'_> {
         scheduler: &mut ModuleLrScheduler,
     ) -> Result<(), QatError> {
         let path = self.checkpoints.part(step, OPTIMIZER);
-        let record = OptimizerRecord::load(&path).map_err(|error| damaged(&path, &error))?;
+        let record =
+            OptimizerRecord::load(&path).map_err(|error| self.damaged(step, &path, &error))?;
         *optimizer = optimizer.clone().load_record(record);
         let path = self.checkpoints.part(step, SCHEDULER);
-        let record = LrSchedulerRecord::load(&path).map_err(|error| damaged(&path, &error))?;
+        let record =
+            LrSchedulerRecord::load(&path).map_err(|error| self.damaged(step, &path, &error))?;
         *scheduler = scheduler.clone().load_record(record);
         let restored = self.ternary.handle().step();
         if restored != step {
             let message = format!("its schedule stands at step {restored}, its folder at {step}");
-            return Err(damaged(&path, &message));
+            return Err(self.damaged(step, &path, &message));
         }
         Ok(())
     }
-}
 
-pub(crate) fn damaged(path: &Path, error: &dyn std::fmt::Display) -> QatError {
-    QatError::Damaged {
-        path: path.to_path_buf(),
-        message: error.to_string(),
+    fn damaged(&self, step: usize, path: &Path, error: &dyn Display) -> QatError {
+        self.checkpoints.damaged(step, Flaw::new(path, error))
     }
 }

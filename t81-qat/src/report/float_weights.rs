@@ -10,7 +10,6 @@ use t81_hub::{Checkpoint, T81Directory};
 use super::run_files::{RunFiles, with_causes};
 use crate::architecture::decoder_config;
 use crate::error::QatError;
-use crate::run::damaged;
 use crate::training::{CheckpointDirectory, MODEL, QatModel};
 
 use burn::module::Module;
@@ -76,7 +75,10 @@ impl FloatWeights {
         let model = QatModel::new(config.init(&Device::flex()), 0.0);
         let model = ModuleRecord::load(&path)
             .and_then(|record| model.try_load_record(record))
-            .map_err(|error| damaged(&path, &error))?;
+            .map_err(|error| QatError::Damaged {
+                path: path.clone(),
+                message: error.to_string(),
+            })?;
         let ternary = &t81.metadata().tensors;
         let mut weights = BTreeMap::new();
         model.decoder.visit_weights(|weight| {

@@ -1,16 +1,21 @@
 //! Checkpoints by optimizer step: complete or not there at all.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use burn::lr_scheduler::LrSchedulerRecord;
+use burn::optim::OptimizerRecord;
+use burn::store::ModuleRecord;
 use burn::train::checkpoint::{
     Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
 };
 use burn::train::metric::store::EventStoreClient;
 use serde::{Deserialize, Serialize};
 
+use super::checksums;
 use super::early_stopping::{EvaluatedStep, EvaluationHistory};
 use crate::error::QatError;
 
@@ -39,7 +44,47 @@ pub(crate) struct RunState {
     pub(crate) loss_scale: Option<f32>,
 }
 
-/// The checkpoints of a run: `checkpoints/step-00000100/{model,optimizer,scheduler}.bpk` and `state.json`.
+/// Name of the file of a part.
+fn file(part: &str) -> String {
+    format!("{part}.bpk")
+}
+
+/// The files that a checkpoint's checksums are of.
+fn files() -> Vec<String> {
+    PARTS
+        .into_iter()
+        .map(file)
+        .chain([STATE.to_string()])
+        .collect()
+}
+
+/// What is wrong with a file of a checkpoint.
+#[derive(Debug)]
+pub(crate) struct Flaw {
+    path: PathBuf,
+    message: String,
+}
+
+impl Flaw {
+    pub(crate) fn new(path: &Path, message: &dyn Display) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            message: message.to_string(),
+        }
+    }
+}
+
+fn readable<R, E: Display>(
+    path: &Path,
+    load: impl FnOnce(PathBuf) -> Result<R, E>,
+) -> Result<(), Flaw> {
+    load(path.to_path_buf())
+        .map(drop)
+        .map_err(|error| Flaw::new(path, &error))
+}
+
+/// The checkpoints of a run: `checkpoints/step-00000100/{model,optimizer,scheduler}.bpk`, `state.json` and the checksums of
+/// all four.
 ///
 /// Burn saves the three parts on threads of their own. They go into a `.partial` folder, which gets its final name when
 /// the last part is on disk; only then are older checkpoints removed, so a full disk costs nothing that was there.
@@ -81,7 +126,7 @@ impl CheckpointDirectory {
 
     /// The file of `part` in the checkpoint at `step`.
     pub(crate) fn part(&self, step: usize, part: &str) -> PathBuf {
-        self.folder(step).join(format!("{part}.bpk"))
+        self.folder(step).join(file(part))
     }
 
     /// Complete checkpoints, oldest first.
@@ -98,17 +143,69 @@ impl CheckpointDirectory {
         steps
     }
 
-    /// The newest complete checkpoint.
+    /// The newest complete checkpoint, every byte of it compared with its checksum.
     pub(crate) fn latest(&self) -> Result<Option<RunState>, QatError> {
         let steps = self.steps();
-        steps.last().map(|&step| self.state(step)).transpose()
+        steps.last().map(|&step| self.verified(step)).transpose()
+    }
+
+    /// The checkpoint of `step`, every byte of it compared with its checksum.
+    pub(crate) fn verified(&self, step: usize) -> Result<RunState, QatError> {
+        self.verify(step).map_err(|flaw| self.damaged(step, flaw))
+    }
+
+    /// What to do about a flaw in the checkpoint of `step`.
+    pub(crate) fn damaged(&self, step: usize, flaw: Flaw) -> QatError {
+        let folder = self.folder(step);
+        let steps = self.steps();
+        let advice = if self.verify(step).is_ok() {
+            "all of it can be read: it belongs to another model or to another version of this program"
+                .to_string()
+        } else if steps.last() != Some(&step) {
+            format!(
+                "remove {} and go on without it by --resume",
+                folder.display()
+            )
+        } else {
+            let older = steps.iter().rev().skip(1).copied();
+            let mut whole = older.filter(|&step| self.verify(step).is_ok());
+            match whole.next() {
+                Some(whole) => format!(
+                    "{} is whole: remove the folders of the checkpoints after it and go on from there by --resume",
+                    self.folder(whole).display()
+                ),
+                None => "no older checkpoint is whole; start again with --overwrite".to_string(),
+            }
+        };
+        QatError::DamagedCheckpoint {
+            path: flaw.path,
+            message: flaw.message,
+            advice,
+        }
+    }
+
+    fn verify(&self, step: usize) -> Result<RunState, Flaw> {
+        let state = self.state(step)?;
+        let folder = self.folder(step);
+        let checked = checksums::check(&folder, &files()).map_err(|mismatch| Flaw {
+            path: folder.join(mismatch.name),
+            message: mismatch.message,
+        })?;
+        if !checked {
+            // From before there were checksums: what can be read may be used.
+            readable(&self.part(step, MODEL), ModuleRecord::load)?;
+            readable(&self.part(step, OPTIMIZER), OptimizerRecord::load)?;
+            readable(&self.part(step, SCHEDULER), LrSchedulerRecord::load)?;
+        }
+        Ok(state)
     }
 
     /// The complete checkpoint whose weights had the lowest loss in an evaluation; the earliest of several.
     pub(crate) fn best(&self) -> Result<Option<EvaluatedStep>, QatError> {
         let mut best: Option<EvaluatedStep> = None;
         for step in self.steps() {
-            let evaluated = self.state(step)?.evaluations.at(step);
+            let state = self.state(step).map_err(|flaw| self.damaged(step, flaw))?;
+            let evaluated = state.evaluations.at(step);
             if let Some(evaluated) = evaluated
                 && best.is_none_or(|best| evaluated.loss < best.loss)
             {
@@ -119,21 +216,14 @@ impl CheckpointDirectory {
     }
 
     /// Where the run stood at the checkpoint of `step`.
-    fn state(&self, step: usize) -> Result<RunState, QatError> {
+    fn state(&self, step: usize) -> Result<RunState, Flaw> {
         let path = self.folder(step).join(STATE);
-        let text = fs::read_to_string(&path).map_err(QatError::file("read", &path))?;
-        let state: RunState = serde_json::from_str(&text).map_err(|error| QatError::Damaged {
-            path: path.clone(),
-            message: error.to_string(),
-        })?;
+        let text = fs::read_to_string(&path).map_err(|error| Flaw::new(&path, &error))?;
+        let state: RunState =
+            serde_json::from_str(&text).map_err(|error| Flaw::new(&path, &error))?;
         if state.step != step {
-            return Err(QatError::Damaged {
-                path,
-                message: format!(
-                    "it speaks of step {}, its folder of step {step}",
-                    state.step
-                ),
-            });
+            let message = format!("it names step {}, its folder step {step}", state.step);
+            return Err(Flaw::new(&path, &message));
         }
         Ok(state)
     }
@@ -176,13 +266,18 @@ impl CheckpointDirectory {
         fs::write(partial.join(STATE), state)?;
         fs::File::open(partial.join(STATE))?.sync_all()?;
         for part in PARTS {
-            fs::File::open(partial.join(format!("{part}.bpk")))?.sync_all()?;
+            fs::File::open(partial.join(file(part)))?.sync_all()?;
         }
+        checksums::write(&partial, &files())?;
         let folder = self.folder(step);
+        let replaced = folder.with_extension("replaced.partial");
         if folder.exists() {
-            fs::remove_dir_all(&folder)?;
+            fs::rename(&folder, &replaced)?;
         }
         fs::rename(&partial, &folder)?;
+        if replaced.exists() {
+            fs::remove_dir_all(&replaced)?;
+        }
         self.remove_old()
     }
 
@@ -231,7 +326,7 @@ impl<R: Checkpoint> Checkpointer<R> for PartCheckpointer {
             step,
         };
         let partial = self.checkpoints.partial(step);
-        let path = partial.join(format!("{}.bpk", self.part));
+        let path = partial.join(file(self.part));
         let name = |error: std::io::Error| {
             let message = format!("{}: {error}", path.display());
             CheckpointerError::IOError(std::io::Error::new(error.kind(), message))

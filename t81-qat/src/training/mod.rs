@@ -2,6 +2,7 @@
 
 mod batch;
 mod checkpoint;
+mod checksums;
 mod cold_start;
 mod early_stopping;
 mod health;
@@ -26,7 +27,7 @@ pub use samples::SampleLine;
 
 pub(crate) use batch::{EvaluationLoader, TrainLoader};
 pub(crate) use checkpoint::{
-    CheckpointDirectory, MODEL, OPTIMIZER, RunState, SCHEDULER, SaveAlways,
+    CheckpointDirectory, Flaw, MODEL, OPTIMIZER, RunState, SCHEDULER, SaveAlways,
 };
 pub(crate) use cold_start::ColdStart;
 pub(crate) use early_stopping::EarlyStopping;
