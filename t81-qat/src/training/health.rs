@@ -1,5 +1,7 @@
 //! Whether a run is still one worth going on with.
 
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Bool, Tensor};
 use t81_burn::{QuantizeWeightError, Ternary, TernaryReport};
 
 use super::checkpoint::CheckpointDirectory;
@@ -52,6 +54,28 @@ impl Health {
         })
     }
 
+    /// Checks that every weight of `model` is a number. Waits for the device once.
+    pub(super) fn weights(&self, model: &QatModel) -> Result<(), QatError> {
+        let mut finite = Finite { all: None };
+        model.visit(&mut finite);
+        let all = finite
+            .all
+            .map(|all| all.into_data().iter::<bool>().all(|finite| finite));
+        if all != Some(false) {
+            return Ok(());
+        }
+        model.decoder.visit_weights(|weight| {
+            if weight.values.iter().all(|value| value.is_finite()) {
+                return Ok(());
+            }
+            Err(QatError::NonFiniteWeight {
+                step: self.step,
+                weight: weight.spec.name,
+                way_out: String::new(),
+            })
+        })
+    }
+
     /// Share of zeros among the ternary codes of `model`, if all of its weights can be quantized.
     pub(super) fn sparsity(
         &self,
@@ -73,6 +97,21 @@ impl Health {
                 source,
             })?;
         Ok(zeros / weights.max(1) as f64)
+    }
+}
+
+/// Whether all floats of a model are finite, `[1]`, decided where they lie.
+struct Finite {
+    all: Option<Tensor<1, Bool>>,
+}
+
+impl ModuleVisitor for Finite {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let finite = param.base().inner().is_finite().all();
+        self.all = Some(match self.all.take() {
+            Some(all) => all.bool_and(finite),
+            None => finite,
+        });
     }
 }
 

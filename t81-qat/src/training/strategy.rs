@@ -139,6 +139,7 @@ impl SupervisedLearningStrategy<QatModel> for QatStrategy {
             saved: None,
             interrupted: false,
             sparsity: 0.0,
+            measured: None,
             memory: PeakMemory::default(),
         };
         let result = run.train(&train);
@@ -173,6 +174,8 @@ struct Run<'a> {
     interrupted: bool,
     /// Share of zeros among the ternary codes, as last measured.
     sparsity: f64,
+    /// Optimizer step at which it was.
+    measured: Option<usize>,
     memory: PeakMemory,
 }
 
@@ -184,9 +187,13 @@ impl Run<'_> {
             epoch_number: 1,
             total_items: train.num_items(),
         });
+        if self.owes_evaluation() {
+            self.evaluate()?;
+            self.save()?;
+        }
         let mut window = Window::start(&self.state);
         while self.state.step < cadence.total_steps && !self.is_in_vain() {
-            let mut step_batches = Vec::with_capacity(cadence.accumulation);
+            let mut step_batches = Vec::new();
             for batch in batches.by_ref().take(cadence.accumulation) {
                 step_batches.push(batch.map_err(|error| self.failure(&error.to_string()))?);
             }
@@ -222,11 +229,7 @@ impl Run<'_> {
                 && logs
             {
                 if evaluates || self.state.step == 1 || self.strategy.reads_weights_freely() {
-                    self.sparsity = self.health().sparsity(
-                        &self.learner.model(),
-                        &self.strategy.ternary,
-                        &self.strategy.report,
-                    )?;
+                    self.measure_sparsity()?;
                 }
                 self.memory.observe(&self.strategy.plain_devices());
                 self.log(loss, &output, &mut window)?;
@@ -247,13 +250,35 @@ impl Run<'_> {
                 window = Window::start(&self.state);
             }
             if saves {
-                self.save();
+                self.save()?;
             }
             if self.interrupted {
                 break;
             }
         }
         self.events_say(LearnerEvent::EndSplit(1));
+        Ok(())
+    }
+
+    /// Whether the run was interrupted at a step that it would have evaluated, before it did.
+    fn owes_evaluation(&self) -> bool {
+        let step = self.state.step;
+        step > 0
+            && step.is_multiple_of(self.strategy.cadence.eval_steps)
+            && self.state.evaluations.at(step).is_none()
+    }
+
+    /// Measures the share of zeros among the ternary codes, for which all weights must be quantizable.
+    fn measure_sparsity(&mut self) -> Result<(), QatError> {
+        if self.measured == Some(self.state.step) {
+            return Ok(());
+        }
+        self.sparsity = self.health().sparsity(
+            &self.learner.model(),
+            &self.strategy.ternary,
+            &self.strategy.report,
+        )?;
+        self.measured = Some(self.state.step);
         Ok(())
     }
 
@@ -351,15 +376,19 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn save(&mut self) {
+    /// Saves a checkpoint, if what the last update made can be trained further: a finite loss says only that of the weights
+    /// before it.
+    fn save(&mut self) -> Result<(), QatError> {
         if self.saved == Some(self.state.step) {
-            return;
+            return Ok(());
         }
+        self.health().weights(&self.learner.model())?;
+        self.measure_sparsity()?;
         self.saved = Some(self.state.step);
         self.state.loss_scale = self.learner.model().loss_scale();
         self.strategy.checkpoints.begin(self.state);
         let Some(checkpointer) = &mut self.checkpointer else {
-            return;
+            return Ok(());
         };
         // Burn's checkpointer reads the weights on threads of its own. On a GPU the next step would meanwhile reuse the memory
         // that it reads.
@@ -375,6 +404,7 @@ impl Run<'_> {
         while waits && is_pending() && self.interrupter.error().is_none() {
             thread::sleep(Duration::from_millis(5));
         }
+        Ok(())
     }
 
     fn with_reporter(
