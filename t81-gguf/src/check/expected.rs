@@ -344,7 +344,7 @@ fn fused_where_present(tensors: Vec<Expected>, is_present: impl Fn(&str) -> bool
     let fused_bias = is_present("attn_qkv.bias");
     let mut fused: Vec<Expected> = tensors
         .into_iter()
-        .filter(|tensor| !is_part(tensor, ".weight") && !(fused_bias && is_part(tensor, ".bias")))
+        .filter(|tensor| !(is_part(tensor, ".weight") || fused_bias && is_part(tensor, ".bias")))
         .collect();
     fused.push(Expected {
         name: "attn_qkv.weight".to_owned(),
