@@ -1,13 +1,15 @@
 //! The command line of `t81-convert`: flags and their meaning.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use regex::Regex;
 use t81_core::{BlockFormat, GranularityChoice, Reference, ScaleRule};
-use t81_hub::{Dtype, OutputFormat};
+use t81_gguf::command_line::TOKENIZER_PRE_HELP;
+use t81_gguf::{ExportOptions, ExportType, PreTokenizerName};
+use t81_hub::{Dtype, OutputFormat, model_name};
 
-use crate::ConvertOptions;
+use crate::{ConvertError, ConvertOptions, GgufOutput};
 
 /// Make a Hugging Face checkpoint ternary: every linear weight of every block becomes scale * code, code in {-1, 0, +1}.
 ///
@@ -58,12 +60,18 @@ pub struct Arguments {
     /// packed (2-bit codes and scales) or dense (the same values as F16 for any Hugging Face tool)
     #[arg(long, default_value_t)]
     format: OutputFormat,
-    /// Choose groups for this GGUF type: TQ1_0, TQ2_0 or Q2_0; also the type of --output-gguf
-    #[arg(long, visible_alias = "gguf-quant", value_name = "TYPE")]
-    pub quant: Option<BlockFormat>,
-    /// Also write a GGUF file
+    /// Choose groups for this GGUF type: TQ1_0, TQ2_0 or Q2_0 [default: that of --gguf-quant]
+    #[arg(long, value_name = "TYPE")]
+    quant: Option<BlockFormat>,
+    /// Also write a GGUF file; both appear, or neither
     #[arg(long, value_name = "PATH")]
-    pub output_gguf: Option<PathBuf>,
+    output_gguf: Option<PathBuf>,
+    /// Type of the ternary matrices in the GGUF file: TQ1_0, TQ2_0, Q2_0, F16 or F32 [default: that of --quant, else TQ2_0
+    /// if it holds all of them without loss, else Q2_0]
+    #[arg(long, value_name = "TYPE")]
+    gguf_quant: Option<ExportType>,
+    #[arg(long, value_name = "NAME", help = TOKENIZER_PRE_HELP, requires = "output_gguf")]
+    tokenizer_pre: Option<PreTokenizerName>,
     /// Read everything again before it gets its name, and compare it with the source
     #[arg(long)]
     pub validate: bool,
@@ -83,14 +91,18 @@ fn threshold(text: &str) -> Result<f32, String> {
 }
 
 impl Arguments {
-    /// What the flags ask of a conversion.
-    pub fn options(&self) -> ConvertOptions {
-        ConvertOptions {
+    /// What the flags ask of a conversion, but for the name of the source.
+    ///
+    /// # Errors
+    /// [`ConvertError::Groups`].
+    pub fn options(&self) -> Result<ConvertOptions, ConvertError> {
+        Ok(ConvertOptions {
             threshold: self.threshold,
             granularity: self.granularity.0,
             reference: self.reference,
             scale: self.scale,
-            gguf_format: self.quant,
+            gguf_format: self.groups()?,
+            gguf: self.gguf_output(),
             dtype: self.torch_dtype,
             keep_biases_bf16: !self.no_keep_biases_bf16,
             include: self.include.clone(),
@@ -98,17 +110,40 @@ impl Arguments {
             format: self.format,
             overwrite: self.overwrite,
             validate: self.validate,
-            source_name: Some(self.source_name()),
-        }
+            source_name: None,
+        })
     }
 
-    /// The source as the user knows it, not where the cache has it.
-    fn source_name(&self) -> String {
-        let source = self.source.display();
-        match &self.revision {
-            Some(revision) => format!("{source}@{revision}"),
-            None => source.to_string(),
+    /// The source as the user knows it, read from `directory`.
+    pub fn source_name(&self, directory: &Path) -> String {
+        model_name(&self.source, self.revision.as_deref(), directory)
+    }
+
+    /// The type that groups are chosen for.
+    fn groups(&self) -> Result<Option<BlockFormat>, ConvertError> {
+        let file = match self.gguf_quant {
+            Some(ExportType::Ternary(format)) => Some(format),
+            _ => None,
+        };
+        if let (Some(groups), Some(file), None) = (self.quant, file, self.granularity.0)
+            && !groups.block_len().is_multiple_of(file.block_len())
+        {
+            return Err(ConvertError::Groups { groups, file });
         }
+        Ok(self.quant.or(file))
+    }
+
+    /// The GGUF file that the flags ask for.
+    fn gguf_output(&self) -> Option<GgufOutput> {
+        let path = self.output_gguf.clone()?;
+        let options = ExportOptions {
+            quant: self.gguf_quant.or(self.quant.map(ExportType::Ternary)),
+            tokenizer_pre: self.tokenizer_pre,
+            overwrite: self.overwrite,
+            validate: self.validate,
+            ..ExportOptions::default()
+        };
+        Some(GgufOutput { path, options })
     }
 
     /// A device map that names an accelerator, unless the CPU was asked for too.

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use t81_core::Layout;
+use t81_gguf::Origin;
 use t81_hub::{
     Checkpoint, DenseTensorInfo, QuantizedCheckpoint, Storage, T81Metadata, T81Writer, TensorPlan,
-    TensorView, TernarySource, TernaryTensorInfo, companion_files,
+    TensorView, TernarySource, TernaryTensorInfo, check_apart, companion_files, model_name,
 };
 
 use crate::report::NOTE;
@@ -21,7 +22,8 @@ use crate::{
 /// Makes the checkpoint in the directory `source` ternary and writes the t81 directory `destination`.
 ///
 /// Tensors are read a few rows at a time, so that memory holds little more than the ternary form of one of them, whatever the
-/// size of the model. `destination` appears in one step at the end; a failure leaves it as it was.
+/// size of the model. `destination` appears in one step at the end, with the GGUF file if one is asked for; a failure leaves it
+/// as it was.
 ///
 /// # Errors
 /// If the source is damaged, incomplete or holds a NaN, if the settings are out of range or if the destination exists
@@ -46,7 +48,7 @@ pub fn convert_with_progress(
 ) -> Result<ConversionReport, ConvertError> {
     let source = source.as_ref();
     let checkpoint = Checkpoint::open(source)?;
-    let label = source.display().to_string();
+    let label = model_name(source, None, source);
     convert_checkpoint(&checkpoint, label, destination.as_ref(), options, progress)
 }
 
@@ -59,7 +61,7 @@ pub(crate) fn convert_checkpoint(
     progress: &mut dyn Progress,
 ) -> Result<ConversionReport, ConvertError> {
     let started = Instant::now();
-    check_apart(checkpoint.directory(), destination)?;
+    check_apart(destination, [checkpoint.directory()])?;
     checkpoint.config().check(checkpoint)?;
     let selection = Selection::new(checkpoint, options)?;
     let quantizer = options.quantizer(selection.granularity)?;
@@ -67,6 +69,15 @@ pub(crate) fn convert_checkpoint(
         QuantizedCheckpoint::with_granularities(checkpoint, quantizer, selection.tensors)?
             .keeping_ternary_codes(options.granularity.is_none())?;
     let quantizer = quantized.quantizer().clone();
+    let name = options.source_name.clone().unwrap_or(label);
+    if let Some(gguf) = &options.gguf {
+        let origin = Origin {
+            source: name.clone(),
+            tool: concat!("t81-convert ", env!("CARGO_PKG_VERSION")).to_owned(),
+            quantizer: quantizer.clone(),
+        };
+        gguf.check(destination, &quantized, &origin)?;
+    }
     let plan = plan(&quantized, options);
     let writer = T81Writer::create(destination, plan.clone(), options.overwrite, options.format)?;
     let mut conversion = Conversion {
@@ -120,7 +131,7 @@ pub(crate) fn convert_checkpoint(
     let mut metadata = T81Metadata::new(
         "t81-convert",
         env!("CARGO_PKG_VERSION"),
-        options.source_name.clone().unwrap_or(label),
+        name,
         quantizer.clone(),
         checkpoint.config().model_type,
     );
@@ -135,6 +146,7 @@ pub(crate) fn convert_checkpoint(
         dropped: dropped(checkpoint),
         unexpected: checkpoint.unexpected(),
         notes: quantized.notes(),
+        gguf: None,
         source_bytes: bytes,
         stored_bytes: 0,
         seconds: 0.0,
@@ -155,7 +167,14 @@ pub(crate) fn convert_checkpoint(
     if progress.cancelled() {
         return Err(ConvertError::Interrupted);
     }
-    report.directory = complete.publish()?;
+    report.directory = match &options.gguf {
+        None => complete.publish()?,
+        Some(gguf) => {
+            let (directory, summary) = gguf.publish(destination, complete, progress)?;
+            report.gguf = Some(summary);
+            directory
+        }
+    };
     report.stored_bytes = report
         .ternary
         .iter()
@@ -261,16 +280,6 @@ fn dense_infos(checkpoint: &Checkpoint, plan: &[TensorPlan]) -> BTreeMap<String,
         Some((tensor.name.clone(), info))
     });
     infos.collect()
-}
-
-/// The destination must not replace what is being read.
-fn check_apart(source: &Path, destination: &Path) -> Result<(), ConvertError> {
-    if let (Ok(from), Ok(to)) = (source.canonicalize(), destination.canonicalize())
-        && from.starts_with(&to)
-    {
-        return Err(ConvertError::OverSource(destination.to_path_buf()));
-    }
-    Ok(())
 }
 
 fn dropped(checkpoint: &Checkpoint) -> Vec<String> {

@@ -1,8 +1,7 @@
 //! Why a conversion failed.
 
-use std::path::PathBuf;
-
-use t81_core::QuantizeError;
+use t81_core::{BlockFormat, QuantizeError};
+use t81_gguf::GgufError;
 use t81_hub::HubError;
 
 /// Why a conversion failed. Nothing then lies under the destination's name that was not there before.
@@ -15,9 +14,21 @@ pub enum ConvertError {
     /// The quantizer's settings make no sense.
     #[error(transparent)]
     Settings(#[from] QuantizeError),
-    /// The destination is, or contains, the source.
-    #[error("the destination `{}` is or contains the source; choose another", .0.display())]
-    OverSource(PathBuf),
+    /// The GGUF file cannot be planned or written.
+    #[error(transparent)]
+    Gguf(GgufError),
+    /// Groups that the GGUF type cannot hold are asked for.
+    #[error(
+        "--quant {groups} makes groups of {} weights, but --gguf-quant {file} has one scale for {}; pass --quant {file}, or a \
+         --gguf-quant that holds them (Q2_0, F16, F32)",
+        groups.block_len(), file.block_len()
+    )]
+    Groups {
+        /// The type that groups are chosen for.
+        groups: BlockFormat,
+        /// The type of the file.
+        file: BlockFormat,
+    },
     /// Include and exclude patterns leave no tensor to make ternary.
     #[error(
         "--include and --exclude leave none of the {candidates} linear weights to make ternary"
@@ -40,4 +51,13 @@ pub enum ConvertError {
     /// [`Progress::cancelled`](crate::Progress::cancelled) said so.
     #[error("interrupted; nothing was written")]
     Interrupted,
+}
+
+impl From<GgufError> for ConvertError {
+    fn from(error: GgufError) -> Self {
+        match error {
+            GgufError::Interrupted => Self::Interrupted,
+            error => Self::Gguf(error),
+        }
+    }
 }

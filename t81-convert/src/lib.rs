@@ -20,6 +20,7 @@
 pub mod command_line;
 mod convert;
 mod error;
+mod gguf;
 mod options;
 mod pretrained;
 mod progress;
@@ -29,6 +30,7 @@ mod validate;
 
 pub use convert::{convert, convert_with_progress};
 pub use error::ConvertError;
+pub use gguf::GgufOutput;
 pub use options::ConvertOptions;
 pub use pretrained::{from_pretrained_t81, save_pretrained_t81};
 pub use progress::{Progress, Silent};

@@ -4,6 +4,8 @@ use regex::Regex;
 use t81_core::{BlockFormat, Granularity, QuantizeError, Quantizer, Reference, ScaleRule};
 use t81_hub::{Dtype, OutputFormat};
 
+use crate::GgufOutput;
+
 /// Settings of [`convert`](crate::convert).
 #[derive(Clone, Debug)]
 pub struct ConvertOptions {
@@ -16,8 +18,10 @@ pub struct ConvertOptions {
     pub reference: Reference,
     /// Where a group's scale comes from.
     pub scale: ScaleRule,
-    /// The GGUF format that the result is meant for.
+    /// The GGUF format that groups are chosen for.
     pub gguf_format: Option<BlockFormat>,
+    /// A GGUF file to write along with the directory.
+    pub gguf: Option<GgufOutput>,
     /// Dtype of the tensors that stay floats; none keeps each as it is in the source.
     pub dtype: Option<Dtype>,
     /// Whether BF16 biases stay BF16 whatever `dtype` says; otherwise all biases become F32.
@@ -45,6 +49,7 @@ impl Default for ConvertOptions {
             reference: Reference::AbsMean,
             scale: ScaleRule::LeastSquares,
             gguf_format: None,
+            gguf: None,
             dtype: None,
             keep_biases_bf16: true,
             include: Vec::new(),

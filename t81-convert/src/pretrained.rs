@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use t81_hub::{Checkpoint, ResolveOptions, T81Directory, resolve};
+use t81_hub::{Checkpoint, ResolveOptions, T81Directory, model_name, resolve};
 
 use crate::convert::convert_checkpoint;
 use crate::{ConversionReport, ConvertError, ConvertOptions, Silent};
@@ -52,7 +52,7 @@ pub fn save_pretrained_t81(
     let label = if source.as_os_str().is_empty() {
         "memory".to_owned()
     } else {
-        source.display().to_string()
+        model_name(source, None, source)
     };
     convert_checkpoint(checkpoint, label, directory.as_ref(), options, &mut Silent)
 }

@@ -1,5 +1,7 @@
 //! Telling a user how far a conversion is.
 
+use t81_gguf::ExportProgress;
+
 /// Hears of a conversion's progress and may stop it.
 pub trait Progress {
     /// The work ahead, in tensors and in bytes of the source.
@@ -13,6 +15,9 @@ pub trait Progress {
 
     /// A tensor that was written is about to be read again and compared with the source.
     fn validating(&mut self, _name: &str) {}
+
+    /// A tensor is about to be written to the GGUF file.
+    fn exporting(&mut self, _progress: &ExportProgress<'_>) {}
 
     /// Asked before each tensor and before the result is moved to its place; true ends the conversion with
     /// [`ConvertError::Interrupted`](crate::ConvertError::Interrupted).

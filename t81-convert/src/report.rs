@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use t81_core::{BlockFormat, Distortion, Granularity, Quantizer, TernaryMatrix};
+use t81_gguf::ExportSummary;
 use t81_hub::OutputFormat;
 
 /// What every user must know; in the table and in `t81_metadata.json`.
@@ -34,6 +35,8 @@ pub struct ConversionReport {
     pub unexpected: Vec<String>,
     /// What was read otherwise than it lies in the source ([`Checkpoint::notes`](t81_hub::Checkpoint::notes)).
     pub notes: Vec<String>,
+    /// The GGUF file, if one was asked for; not part of the table.
+    pub gguf: Option<ExportSummary>,
     /// Bytes of the source's tensors.
     pub source_bytes: u64,
     /// Bytes of the result's tensors.

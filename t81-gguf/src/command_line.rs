@@ -1,12 +1,17 @@
 //! The command line of `t81-gguf`: flags and their meaning.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgGroup, Args, Command as ClapCommand, Parser, Subcommand};
 use regex::Regex;
 use t81_core::{GranularityChoice, Reference, ScaleRule};
+use t81_hub::nearest;
 
-use crate::{EmbeddingType, ExportOptions, ExportType, FloatType, Profile, QuantizeOptions};
+use crate::{
+    EmbeddingType, ExportOptions, ExportType, FloatType, PreTokenizerName, Profile, QuantizeOptions,
+};
 
 /// Write a ternary model as a GGUF file that llama.cpp, Ollama and LM Studio run, or look into a GGUF file.
 #[derive(Debug, Parser)]
@@ -24,6 +29,40 @@ pub struct Cli {
     /// The export.
     #[command(flatten)]
     pub export: Option<ExportArguments>,
+}
+
+/// Parses the command line of a program, or ends it with clap's answer. What looks like a mistyped command is answered with
+/// the nearest one: beside commands, clap takes a first word for a positional argument.
+pub fn parse<P: Parser>() -> P {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    P::try_parse_from(&arguments).unwrap_or_else(|error| {
+        let mistyped = error
+            .use_stderr()
+            .then(|| mistyped_command(P::command(), arguments.get(1)?.to_str()?))
+            .flatten();
+        mistyped.unwrap_or(error).exit()
+    })
+}
+
+/// The answer to `word` if it is like a command, but neither one nor a path.
+fn mistyped_command(mut program: ClapCommand, word: &str) -> Option<clap::Error> {
+    program.build();
+    let commands = program.get_subcommands().map(ClapCommand::get_name);
+    let command = nearest(word, commands)?.to_owned();
+    let is_word = word.bytes().all(|byte| byte.is_ascii_alphabetic());
+    if command == word || !is_word || Path::new(word).exists() {
+        return None;
+    }
+    let mut error = clap::Error::new(ErrorKind::InvalidSubcommand).with_cmd(&program);
+    error.insert(
+        ContextKind::InvalidSubcommand,
+        ContextValue::String(word.to_owned()),
+    );
+    error.insert(
+        ContextKind::SuggestedSubcommand,
+        ContextValue::Strings(vec![command]),
+    );
+    Some(error)
 }
 
 /// What `t81-gguf` does besides exporting.
@@ -88,6 +127,10 @@ pub struct DequantArguments {
     pub quiet: bool,
 }
 
+/// Help of `--tokenizer-pre`, a flag of every program that writes GGUF files.
+pub const TOKENIZER_PRE_HELP: &str =
+    "llama.cpp's name of the pre-tokenizer, if it is not recognized from tokenizer.json";
+
 /// Heading of the quantizer's flags, which are those of t81-convert.
 const WITH_FLOATS: &str = "With --from-hf and --from-gguf";
 
@@ -122,9 +165,8 @@ pub struct ExportArguments {
     /// llama.cpp runs with sense (TQ1_0 where it fits, else Q2_0; embedding and output matrix Q8_0)
     #[arg(long, value_name = "PROFILE")]
     profile: Option<Profile>,
-    /// llama.cpp's name of the pre-tokenizer, where it is not recognised from tokenizer.json
-    #[arg(long, value_name = "NAME", conflicts_with = "from_gguf")]
-    tokenizer_pre: Option<String>,
+    #[arg(long, value_name = "NAME", help = TOKENIZER_PRE_HELP, conflicts_with = "from_gguf")]
+    tokenizer_pre: Option<PreTokenizerName>,
     /// Read the file again before it takes its name: check it as `t81-gguf check` does, and compare every tensor with the
     /// source
     #[arg(long)]
@@ -165,21 +207,12 @@ pub struct ExportArguments {
 }
 
 impl ExportArguments {
-    /// The source as the user knows it, not where the cache has it.
-    pub fn source_name(&self, source: &Path) -> String {
-        let source = source.display();
-        match &self.revision {
-            Some(revision) => format!("{source}@{revision}"),
-            None => source.to_string(),
-        }
-    }
-
     /// What the flags ask of an export.
     pub fn options(&self) -> ExportOptions {
         let options = ExportOptions {
             quant: self.quant,
             embedding_type: self.embedding_type,
-            tokenizer_pre: self.tokenizer_pre.clone(),
+            tokenizer_pre: self.tokenizer_pre,
             overwrite: self.overwrite,
             validate: self.validate,
         };

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use t81_hub::check_apart;
+
 use crate::dequantize::is_readable;
 use crate::encode::storable;
 use crate::error::GgufError;
@@ -86,7 +88,7 @@ struct PlannedTensor<'a> {
 /// # Errors
 ///
 /// [`GgufError::NoFloats`] for a type whose blocks cannot be read; [`GgufError::NonFinite`] for values that are no
-/// numbers; [`GgufError::OutputExists`] without `overwrite`; [`GgufError::Io`] for a full or read-only disk;
+/// numbers; [`GgufError::OutputExists`] without `overwrite`; [`GgufError::Hub`] for an `output` that is the source; [`GgufError::Io`] for a full or read-only disk;
 /// [`GgufError::Interrupted`] when `progress` breaks off. None leaves a file behind.
 pub fn dequant(
     source: &GgufFile,
@@ -96,6 +98,7 @@ pub fn dequant(
     progress: Progress<'_>,
 ) -> Result<ExportSummary, GgufError> {
     check_output(output, overwrite)?;
+    check_apart(output, [source.path()])?;
     let mut fallbacks = Vec::new();
     let tensors = source
         .tensors()

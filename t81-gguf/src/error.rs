@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use t81_core::{CodecError, QuantizeError};
-use t81_hub::{HubError, SpecialFile};
+use t81_hub::{HubError, SpecialFile, did_you_mean, nearest_sibling};
 use thiserror::Error;
 
 use crate::format_error::FormatError;
@@ -23,6 +23,16 @@ pub enum GgufError {
         action: &'static str,
         /// The file.
         path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file to read does not exist.
+    #[error("cannot open `{}`{}", path.display(), did_you_mean(nearest.as_deref()))]
+    NotFound {
+        /// The file.
+        path: PathBuf,
+        /// An existing file of a similar name.
+        nearest: Option<String>,
         /// The system's reason.
         source: io::Error,
     },
@@ -232,6 +242,18 @@ impl GgufError {
                 path: path.to_owned(),
                 kind,
             }),
+        }
+    }
+
+    /// The failure to open `path` for reading.
+    pub(crate) fn open(path: &Path, source: io::Error) -> Self {
+        if source.kind() != io::ErrorKind::NotFound {
+            return Self::io("open", path, source);
+        }
+        Self::NotFound {
+            path: path.to_owned(),
+            nearest: nearest_sibling(path, Path::is_file),
+            source,
         }
     }
 

@@ -17,20 +17,22 @@ use std::path::Path;
 use std::str::FromStr;
 
 use t81_core::{BlockFormat, Quantizer};
-use t81_hub::{T81Directory, T81Metadata, TernarySource};
+use t81_hub::{T81Directory, T81Metadata, TernarySource, check_apart};
 
 pub use checkpoint::export_checkpoint;
 pub use embedding::{EmbeddingType, UnknownEmbeddingType};
 pub(crate) use origin::{describe_file, describe_quantizer, file_type, shown_source};
+pub use plan::ModelOutline;
 pub use profile::{Profile, UnknownProfile};
-pub(crate) use stream::{finish, stream};
+pub(crate) use stream::{complete, stream};
 pub(crate) use summary::zero_note;
 pub use summary::{ExportSummary, ExportedTensor, Fallback};
 pub(crate) use values::{write_floats, write_ternary};
 
 use crate::error::GgufError;
 use crate::tensor_type::TensorType;
-use crate::writer::{GgufWriter, check_output};
+use crate::tokenizer::PreTokenizerName;
+use crate::writer::{CompleteFile, GgufWriter, check_output, check_plan};
 
 /// What the ternary matrices of a model are stored as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,7 +95,7 @@ pub struct ExportOptions {
     /// The type of the embedding and output matrices; `None` takes F16, or F32 when `quant` is F32.
     pub embedding_type: Option<EmbeddingType>,
     /// The value of `tokenizer.ggml.pre`, for a pre-tokenizer that is not recognised.
-    pub tokenizer_pre: Option<String>,
+    pub tokenizer_pre: Option<PreTokenizerName>,
     /// Whether an existing output is replaced.
     pub overwrite: bool,
     /// Whether the file is read again before it takes its name: checked as by [`check`](crate::check), and compared with
@@ -184,8 +186,8 @@ pub fn export_t81_with_progress(
 /// # Errors
 ///
 /// [`GgufError::OutputExists`] without `overwrite`; errors that name the tensor, setting or tokenizer part that llama.cpp
-/// could not run; [`GgufError::Hub`] for damaged model files; [`GgufError::Io`] for a full or read-only disk;
-/// [`GgufError::Interrupted`] when `progress` breaks off. None leaves a file behind.
+/// could not run; [`GgufError::Hub`] for damaged model files and for an `output` that is one of them; [`GgufError::Io`] for a
+/// full or read-only disk; [`GgufError::Interrupted`] when `progress` breaks off. None leaves a file behind.
 pub fn export(
     source: &dyn TernarySource,
     origin: &Origin,
@@ -193,7 +195,23 @@ pub fn export(
     options: &ExportOptions,
     progress: Progress<'_>,
 ) -> Result<ExportSummary, GgufError> {
+    export_complete(source, origin, output, options, progress)?.publish()
+}
+
+/// As [`export`], but the complete file stays under a temporary name until it is published.
+///
+/// # Errors
+///
+/// As [`export`].
+pub fn export_complete(
+    source: &dyn TernarySource,
+    origin: &Origin,
+    output: &Path,
+    options: &ExportOptions,
+    progress: Progress<'_>,
+) -> Result<CompleteExport, GgufError> {
     check_output(output, options.overwrite)?;
+    check_apart(output, [source.directory()])?;
     let plan = plan::plan(source, origin, options)?.with_notes(source.notes());
     let mut writer = GgufWriter::create(output, &plan.metadata, &plan.layout(), options.overwrite)?;
     let zeros = RefCell::new(Vec::new());
@@ -209,7 +227,7 @@ pub fn export(
         },
         progress,
     )?;
-    finish(
+    let file = complete(
         writer,
         options.validate,
         &plan.tensors,
@@ -218,7 +236,44 @@ pub fn export(
     )?;
     let mut summary = plan.into_summary(output);
     summary.notes.extend(zero_note(&zeros.into_inner()));
-    Ok(summary)
+    Ok(CompleteExport { file, summary })
+}
+
+/// An exported file that is complete but does not have its name yet. Dropping it removes it.
+#[derive(Debug)]
+pub struct CompleteExport {
+    file: CompleteFile,
+    summary: ExportSummary,
+}
+
+impl CompleteExport {
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    ///
+    /// As [`CompleteFile::publish`].
+    pub fn publish(self) -> Result<ExportSummary, GgufError> {
+        self.file.publish()?;
+        Ok(self.summary)
+    }
+}
+
+/// Checks that a model can be exported before its weights exist: the very plan of [`export`] (tensors, hyper-parameters,
+/// tokenizer) is made and dropped. The output is checked by [`check_output`].
+///
+/// # Errors
+///
+/// As [`export`], but for the values of tensors.
+pub fn check_export(
+    model: &ModelOutline<'_>,
+    origin: &Origin,
+    options: &ExportOptions,
+) -> Result<(), GgufError> {
+    let plan = plan::plan_outline(model, origin, options)?;
+    check_plan(&plan.metadata, &plan.layout()).map_err(|source| GgufError::Plan {
+        path: model.directory.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]

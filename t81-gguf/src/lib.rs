@@ -58,9 +58,10 @@ pub use compare::{Comparison, DifferenceKind, TensorDifference};
 pub use dequant::{FloatType, UnknownFloatType, dequant};
 pub use error::GgufError;
 pub use export::{
-    EmbeddingType, ExportOptions, ExportProgress, ExportSummary, ExportType, ExportedTensor,
-    Fallback, Origin, Profile, Progress, UnknownEmbeddingType, UnknownExportType, UnknownProfile,
-    export, export_checkpoint, export_t81, export_t81_with_progress,
+    CompleteExport, EmbeddingType, ExportOptions, ExportProgress, ExportSummary, ExportType,
+    ExportedTensor, Fallback, ModelOutline, Origin, Profile, Progress, UnknownEmbeddingType,
+    UnknownExportType, UnknownProfile, check_export, export, export_checkpoint, export_complete,
+    export_t81, export_t81_with_progress,
 };
 pub use format_error::FormatError;
 pub use metadata::{Metadata, MetadataArray, MetadataValue};
@@ -69,6 +70,6 @@ pub use quantize_options::QuantizeOptions;
 pub use reader::{GgufFile, GgufTensor};
 pub use repack::repack;
 pub use tensor_type::TensorType;
-pub use tokenizer::TokenizerError;
+pub use tokenizer::{PreTokenizerName, TokenizerError, UnknownPreTokenizerName};
 pub use write::{read_gguf, write_gguf};
-pub use writer::{GgufWriter, TensorPlan, TensorSink, check_output};
+pub use writer::{CompleteFile, GgufWriter, TensorPlan, TensorSink, check_output};

@@ -5,13 +5,11 @@ mod commands;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use t81_gguf::command_line::{Cli, Command};
+use t81_gguf::command_line::{Cli, Command, parse};
 use t81_hub::terminal::print_error;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = parse();
     // As diff(1) does: 1 says that files differ (or have problems), 2 that they could not be compared (or read).
     let trouble = match cli.command {
         Some(Command::Diff { .. } | Command::Check { .. }) => ExitCode::from(2),

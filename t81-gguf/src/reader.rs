@@ -37,10 +37,10 @@ impl GgufFile {
     /// [`GgufError::Io`] when the file cannot be read, [`GgufError::Malformed`] when it is no valid GGUF file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, GgufError> {
         let path = path.as_ref();
-        let io = |source| GgufError::io("open", path, source);
+        let failed = |source| GgufError::open(path, source);
         // Opening a pipe would wait for its writer.
-        GgufError::check_regular(path, &fs::metadata(path).map_err(io)?)?;
-        Self::from_file(&File::open(path).map_err(io)?, path)
+        GgufError::check_regular(path, &fs::metadata(path).map_err(failed)?)?;
+        Self::from_file(&File::open(path).map_err(failed)?, path)
     }
 
     /// Maps and validates an open file, to be known as `path`.

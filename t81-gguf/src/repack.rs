@@ -6,10 +6,12 @@ mod values;
 use std::cell::RefCell;
 use std::path::Path;
 
+use t81_hub::check_apart;
+
 use plan::PlannedTensor;
 
 use crate::error::GgufError;
-use crate::export::{ExportOptions, ExportSummary, Progress, finish, stream, zero_note};
+use crate::export::{ExportOptions, ExportSummary, Progress, complete, stream, zero_note};
 use crate::quantize_options::QuantizeOptions;
 use crate::reader::GgufFile;
 use crate::writer::{GgufWriter, check_output};
@@ -29,7 +31,7 @@ use crate::writer::{GgufWriter, check_output};
 ///
 /// [`GgufError::NoFloats`] for a matrix of another type; [`GgufError::Split`] for one file of several;
 /// [`GgufError::NothingSelected`] when no matrix would become ternary; [`GgufError::Quantize`] for weights that are not
-/// finite; [`GgufError::OutputExists`] without `overwrite`; [`GgufError::Io`] for a full or read-only disk;
+/// finite; [`GgufError::OutputExists`] without `overwrite`; [`GgufError::Hub`] for an `output` that is the source; [`GgufError::Io`] for a full or read-only disk;
 /// [`GgufError::Interrupted`] when `progress` breaks off. None leaves a file behind.
 pub fn repack(
     source: &GgufFile,
@@ -39,6 +41,7 @@ pub fn repack(
     progress: Progress<'_>,
 ) -> Result<ExportSummary, GgufError> {
     check_output(output, options.overwrite)?;
+    check_apart(output, [source.path()])?;
     let plan = plan::plan(source, quantize, options)?;
     let mut writer = GgufWriter::create(output, &plan.metadata, &plan.layout(), options.overwrite)?;
     let zeros = RefCell::new(Vec::new());
@@ -54,13 +57,14 @@ pub fn repack(
         },
         progress,
     )?;
-    finish(
+    complete(
         writer,
         options.validate,
         &plan.tensors,
         PlannedTensor::name,
         |planned, sink| values::write(planned, sink).map(drop),
-    )?;
+    )?
+    .publish()?;
     let mut summary = plan.into_summary(output);
     summary.notes.extend(zero_note(&zeros.into_inner()));
     Ok(summary)

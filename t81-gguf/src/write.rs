@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use t81_hub::{Checkpoint, METADATA_FILE, T81Directory};
+use t81_hub::{Checkpoint, METADATA_FILE, T81Directory, model_name};
 
 use crate::error::GgufError;
 use crate::export::{ExportOptions, ExportProgress, ExportSummary, export_checkpoint, export_t81};
@@ -53,7 +53,7 @@ pub fn write_gguf(
     }
     export_checkpoint(
         &Checkpoint::open(source)?,
-        &source.display().to_string(),
+        &model_name(source, None, source),
         output,
         quantize,
         options,

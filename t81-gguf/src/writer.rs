@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use t81_hub::{OutputFolder, check_creatable, resolve_output};
 use tempfile::NamedTempFile;
 
 pub use sink::TensorSink;
@@ -38,11 +39,15 @@ pub struct TensorPlan {
 /// Writes a GGUF file of version 3.
 ///
 /// The plan fixes the order of the tensors; each is written once, in that order, in as many pieces as the caller likes,
-/// so that no more than a piece need be in memory. The file grows under a temporary name beside `path` and takes
-/// its name in one step in [`finish`](Self::finish): a failure or a dropped writer leaves what was there untouched.
+/// so that no more than a piece need be in memory. The file grows under a temporary name beside `path`, whose folder is made if it
+/// does not exist, and takes its name in one step in [`finish`](Self::finish): a failure or a dropped writer leaves what was
+/// there untouched.
 #[derive(Debug)]
 pub struct GgufWriter {
+    /// As the caller has it, for messages.
     path: PathBuf,
+    /// Where symbolic links lead.
+    target: PathBuf,
     overwrite: bool,
     out: BufWriter<NamedTempFile>,
     tensors: Vec<TensorInfo>,
@@ -50,6 +55,8 @@ pub struct GgufWriter {
     next: usize,
     /// The tensor that an error left half written, after which nothing fits any more.
     broken: Option<String>,
+    /// Goes after the temporary file, so that it can be found empty.
+    folder: OutputFolder,
 }
 
 impl GgufWriter {
@@ -74,16 +81,20 @@ impl GgufWriter {
         let alignment = plan_alignment(metadata).map_err(planned)?;
         let tensors = lay_out(plan, alignment).map_err(planned)?;
 
-        let temporary = temporary::create(path, folder(path))
+        let target = resolve_output(path)?;
+        let made = OutputFolder::make(folder(&target))?;
+        let temporary = temporary::create(&target, folder(&target))
             .map_err(|source| GgufError::io("create", path, source))?;
         let mut writer = Self {
             path: path.to_owned(),
+            target,
             overwrite,
             out: BufWriter::with_capacity(BUFFER_BYTES, temporary),
             tensors,
             alignment,
             next: 0,
             broken: None,
+            folder: made,
         };
         let header = encode_header(metadata, &writer.tensors);
         writer
@@ -156,19 +167,19 @@ impl GgufWriter {
     /// [`GgufError::HalfWritten`] after an error in the middle of a tensor, [`GgufError::TensorOrder`] when planned tensors are missing, [`GgufError::OutputExists`] when a file of that
     /// name appeared meanwhile and overwriting was not asked for, [`GgufError::Io`] when the disk is full.
     pub fn finish(self) -> Result<(), GgufError> {
-        self.finish_checked(|_| Ok(()))
+        self.complete(|_| Ok(()))?.publish()
     }
 
-    /// As [`finish`](Self::finish), after `check` has read the whole file and found nothing wrong with it; its error
-    /// leaves what was there untouched. The file shows the path that it will have.
+    /// Flushes everything to the disk, but leaves the file under its temporary name. `check` reads it first, under the path
+    /// that it will have.
     ///
     /// # Errors
     ///
     /// As [`finish`](Self::finish), and whatever `check` returns.
-    pub fn finish_checked(
+    pub fn complete(
         mut self,
         check: impl FnOnce(&GgufFile) -> Result<(), GgufError>,
-    ) -> Result<(), GgufError> {
+    ) -> Result<CompleteFile, GgufError> {
         self.check_whole()?;
         if let Some(info) = self.tensors.get(self.next) {
             return Err(GgufError::TensorOrder {
@@ -184,19 +195,13 @@ impl GgufWriter {
             .map_err(|error| failed(error.into_error()))?;
         temporary.as_file().sync_all().map_err(failed)?;
         check(&GgufFile::from_file(temporary.as_file(), &self.path)?)?;
-        let persisted = if self.overwrite {
-            temporary.persist(&self.path)
-        } else {
-            temporary.persist_noclobber(&self.path)
-        };
-        persisted.map_err(|error| match error.error.kind() {
-            io::ErrorKind::AlreadyExists => GgufError::OutputExists {
-                path: self.path.clone(),
-            },
-            _ => GgufError::io("write", &self.path, error.error),
-        })?;
-        sync_directory(&self.path);
-        Ok(())
+        Ok(CompleteFile {
+            path: self.path,
+            target: self.target,
+            overwrite: self.overwrite,
+            temporary,
+            _folder: self.folder,
+        })
     }
 
     fn check_whole(&self) -> Result<(), GgufError> {
@@ -216,15 +221,50 @@ impl GgufWriter {
     }
 }
 
-/// Checks that a file may be written at `path`, without touching it: worth a call before long work that ends in a file.
+/// A GGUF file that is complete but does not have its name yet. Dropping it removes it.
+#[derive(Debug)]
+pub struct CompleteFile {
+    path: PathBuf,
+    target: PathBuf,
+    overwrite: bool,
+    temporary: NamedTempFile,
+    /// Goes after the temporary file, so that it can be found empty.
+    _folder: OutputFolder,
+}
+
+impl CompleteFile {
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    ///
+    /// [`GgufError::OutputExists`] when a file of that name appeared meanwhile and overwriting was not asked for,
+    /// [`GgufError::Io`] when it cannot be renamed. What was there then is as it was.
+    pub fn publish(self) -> Result<(), GgufError> {
+        let persisted = if self.overwrite {
+            self.temporary.persist(&self.target)
+        } else {
+            self.temporary.persist_noclobber(&self.target)
+        };
+        persisted.map_err(|error| match error.error.kind() {
+            io::ErrorKind::AlreadyExists => GgufError::OutputExists {
+                path: self.path.clone(),
+            },
+            _ => GgufError::io("write", &self.path, error.error),
+        })?;
+        sync_directory(&self.target);
+        Ok(())
+    }
+}
+
+/// Checks that a file may be written at `path`, without touching it: worth a call before long work that ends in a file. Its
+/// folder need not exist.
 ///
 /// # Errors
 ///
 /// [`GgufError::OutputExists`] for a file that exists, unless `overwrite`; [`GgufError::NotAFile`] for anything else;
-/// [`GgufError::Io`] when the folder that would hold it cannot be read.
+/// [`GgufError::Hub`] when the folder that would hold it, or the one to make it in, cannot be written to.
 pub fn check_output(path: &Path, overwrite: bool) -> Result<(), GgufError> {
-    let folder = folder(path);
-    fs::metadata(folder).map_err(|source| GgufError::io("write to", folder, source))?;
+    check_creatable(path)?;
     match fs::metadata(path) {
         Ok(attributes) => {
             GgufError::check_regular(path, &attributes)?;
@@ -254,6 +294,11 @@ fn sync_directory(path: &Path) {
     if let Ok(directory) = File::open(folder(path)) {
         let _ = directory.sync_all();
     }
+}
+
+/// Checks a plan as [`GgufWriter::create`] does, without a file.
+pub(crate) fn check_plan(metadata: &Metadata, plan: &[TensorPlan]) -> Result<(), FormatError> {
+    lay_out(plan, plan_alignment(metadata)?).map(drop)
 }
 
 fn plan_alignment(metadata: &Metadata) -> Result<u64, FormatError> {

@@ -105,8 +105,8 @@ fn errors_are_one_line_with_their_cause() {
         (&["out.gguf", "--from-t81", "absent"], &["absent"]),
         (&["out.gguf", "--from-t81", "."], &["t81"]),
         (
-            &["absent/out.gguf", "--from-t81", "model"],
-            &["absent", "No such file"],
+            &["bad.gguf/out.gguf", "--from-t81", "model"],
+            &["cannot write to", "bad.gguf", "Not a directory"],
         ),
         (&["info", "bad.gguf"], &["bad.gguf", "ends inside"]),
         (&["info", "absent.gguf"], &["absent.gguf", "No such file"]),

@@ -74,7 +74,7 @@ fn a_file_that_is_no_gguf_has_one_problem_and_a_missing_one_is_an_error() {
     assert!(!report.known);
     assert!(matches!(
         check(directory.path().join("absent")),
-        Err(GgufError::Io { .. })
+        Err(GgufError::NotFound { .. })
     ));
     assert!(matches!(
         check(directory.path()),

@@ -128,7 +128,7 @@ fn flags_that_do_not_go_together_are_refused() {
             "cannot be used with",
         ),
         (
-            &["--from-gguf", "a", "--tokenizer-pre", "x"],
+            &["--from-gguf", "a", "--tokenizer-pre", "olmo"],
             "cannot be used with",
         ),
         (&["--from-gguf", "a", "--profile", "x"], "compression-first"),

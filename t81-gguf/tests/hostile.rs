@@ -435,7 +435,7 @@ fn errors_name_the_file() {
     }
     assert!(matches!(
         GgufFile::open(directory.path().join("absent")),
-        Err(GgufError::Io { .. })
+        Err(GgufError::NotFound { .. })
     ));
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Dtype, ForeignContent, RemoteError, SpecialFile};
+use crate::{Dtype, ForeignContent, RemoteError, SpecialFile, did_you_mean};
 
 /// What can go wrong with the files of a model. Each message names the file and, where there is one, the tensor
 /// or field, and says the way out where one exists.
@@ -10,8 +10,13 @@ use crate::{Dtype, ForeignContent, RemoteError, SpecialFile};
 #[non_exhaustive]
 pub enum HubError {
     /// The source names no directory of this machine.
-    #[error("directory `{0}` was not found")]
-    DirectoryNotFound(String),
+    #[error("directory `{directory}` was not found{}", did_you_mean(nearest.as_deref()))]
+    DirectoryNotFound {
+        /// The directory, as it was typed.
+        directory: String,
+        /// An existing directory of a similar name.
+        nearest: Option<String>,
+    },
     /// A revision was asked for of a directory, which has none.
     #[error("`{}` is a directory of this machine, which has no revision `{revision}`; leave --revision out", directory.display())]
     RevisionOfDirectory {
@@ -263,6 +268,28 @@ pub enum HubError {
         "`{}` exists and is not a t81 directory, so it will not be replaced; choose another name or remove it", .0.display()
     )]
     NotReplaceable(PathBuf),
+    /// An output whose writing would destroy something that is read.
+    #[error(
+        "the output `{}` is or contains `{}`, which this command reads or writes beside it; choose another path",
+        output.display(), input.display()
+    )]
+    OverInput {
+        /// The output.
+        output: PathBuf,
+        /// What would be lost.
+        input: PathBuf,
+    },
+    /// A GGUF file among the files of a model or a run, which is not named as one.
+    #[error(
+        "`{}` lies in `{}`, where a GGUF file must be named *.gguf; choose another path",
+        gguf.display(), directory.display()
+    )]
+    GgufName {
+        /// The file.
+        gguf: PathBuf,
+        /// The directory that is written as well.
+        directory: PathBuf,
+    },
     /// The caller of the writer broke its own plan.
     #[error("cannot write `{name}`: {problem}")]
     Plan {

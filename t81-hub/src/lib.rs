@@ -28,6 +28,8 @@ mod files;
 mod foreign_content;
 mod header;
 mod json;
+mod nearest;
+mod output_path;
 mod pages;
 mod quantized;
 mod remote;
@@ -46,12 +48,14 @@ pub use config::{AttentionBias, ModelConfig, Rope, RopeScaling, SlidingWindow};
 pub use dtype::{Dtype, ParseDtypeError};
 pub use error::HubError;
 pub use foreign_content::ForeignContent;
+pub use nearest::{did_you_mean, nearest, nearest_sibling};
+pub use output_path::{GgufPlace, OutputFolder, check_apart, check_creatable, resolve_output};
 pub use quantized::{QuantizedCheckpoint, TernarySource};
 pub use remote::{
     DownloadProgress, HubClient, HubClientBuilder, RemoteError, RemoteFile, RepoId, RepoKind,
     RepoListing, SilentDownloads, TerminalDownloads,
 };
-pub use resolve::{ResolveOptions, resolve};
+pub use resolve::{ResolveOptions, local_directory, model_name, resolve};
 pub use special_file::{SpecialFile, open_regular_file, read_if_exists};
 pub use t81::{
     CompleteDirectory, DenseSink, DenseTensorInfo, FORMAT_VERSION, METADATA_FILE, OutputFormat,

@@ -1,5 +1,6 @@
 //! The training and evaluation blocks of a run.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,10 +36,7 @@ impl Data {
         source: &Source,
         block_size: usize,
     ) -> Result<Self, QatError> {
-        let dataset = match &arguments.dataset_name {
-            Some(name) => name.parse()?,
-            None => DatasetSource::Files(arguments.train_file.clone()),
-        };
+        let dataset = dataset(arguments)?;
         let options = LoadOptions {
             block_size,
             max_train_samples: arguments.max_train_samples,
@@ -68,6 +66,24 @@ impl Data {
             evaluation,
         })
     }
+}
+
+fn dataset(arguments: &TrainArguments) -> Result<DatasetSource, QatError> {
+    Ok(match &arguments.dataset_name {
+        Some(name) => name.parse()?,
+        None => DatasetSource::Files(arguments.train_file.clone()),
+    })
+}
+
+/// The data of a run that lies on this machine.
+pub(crate) fn local_files(arguments: &TrainArguments) -> Result<Vec<PathBuf>, QatError> {
+    let mut paths = match dataset(arguments)? {
+        DatasetSource::Files(files) => files,
+        DatasetSource::Directory(directory) => vec![directory],
+        DatasetSource::Stories | DatasetSource::Hub(_) => Vec::new(),
+    };
+    paths.extend(arguments.validation_file.clone());
+    Ok(paths)
 }
 
 /// What the command line asks for of any dataset.

@@ -363,7 +363,28 @@ pub enum QatError {
         /// Why it failed.
         message: String,
     },
-    /// The GGUF could not be written.
+    /// An evaluation has nothing to score.
+    #[error(
+        "--block-size {block_size} leaves no token to score: only the second half of a window counts, without its first token; pass --block-size 3 or more"
+    )]
+    NothingScored {
+        /// Tokens of a window.
+        block_size: usize,
+    },
+    /// The run is complete but for its GGUF.
+    #[error(
+        "the GGUF file was not written; the model in {} is complete, write it again with `{command}`",
+        directory.display()
+    )]
+    Export {
+        /// The t81 directory.
+        directory: PathBuf,
+        /// The command line that does what failed.
+        command: String,
+        /// Why it failed.
+        source: t81_gguf::GgufError,
+    },
+    /// The GGUF could not be planned.
     #[error(transparent)]
     Gguf(#[from] t81_gguf::GgufError),
 }

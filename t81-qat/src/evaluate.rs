@@ -1,6 +1,5 @@
 //! `t81-qat evaluate`: perplexity of a t81 directory, comparable with llama-perplexity.
 
-use std::fs;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -17,6 +16,7 @@ use crate::device::workers;
 use crate::error::QatError;
 use crate::evaluation::{Evaluation, evaluate_windows};
 use crate::inference::{Floats, InferenceModel, activation_precision};
+use crate::output::{check_file, write_whole};
 use crate::training::QatModel;
 
 /// Tokens a window of llama-perplexity.
@@ -29,6 +29,15 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<Run, QatError> {
         .block_size
         .unwrap_or(LLAMA_CPP_CONTEXT.min(config.context_length()));
     check_block_size(block_size, &config)?;
+    if scored_positions(block_size).is_empty() {
+        return Err(QatError::NothingScored { block_size });
+    }
+    for output in [&arguments.ids_out, &arguments.logits_out]
+        .into_iter()
+        .flatten()
+    {
+        check_file(output, &[&arguments.directory, &arguments.text])?;
+    }
     let device = Device::flex();
     let precision = activation_precision(arguments.activations, &directory);
     let model = InferenceModel::open(&directory, &config, precision, Floats::Exact, &device)?;
@@ -51,7 +60,7 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<Run, QatError> {
 
     if let Some(path) = &arguments.ids_out {
         let ids: Vec<String> = windows[0].iter().map(u32::to_string).collect();
-        fs::write(path, ids.join(" ") + "\n").map_err(QatError::file("write", path))?;
+        write_whole(path, (ids.join(" ") + "\n").as_bytes())?;
     }
     if let Some(path) = &arguments.logits_out {
         write_logits(path, &model, &windows[0])?;
@@ -86,20 +95,16 @@ fn perplexity(model: InferenceModel, windows: &[Vec<u32>]) -> Result<Evaluation,
             return evaluate_windows(&QatModel::new(decoder, 0.0), windows, &workers);
         }
     };
-    let mut evaluation = Evaluation {
-        loss: 0.0,
-        tokens: 0,
-    };
+    let (mut sum, mut tokens) = (0.0, 0);
     for window in windows {
         // Nothing predicts the first token.
         let scored = scored_positions(window.len());
         let scored = scored.start.max(1)..scored.end;
-        evaluation.tokens += scored.len();
+        tokens += scored.len();
         let losses = model.negative_log_likelihoods(window, scored);
-        evaluation.loss += losses.iter().sum::<f64>();
+        sum += losses.iter().sum::<f64>();
     }
-    evaluation.loss /= evaluation.tokens as f64;
-    Ok(evaluation)
+    Evaluation::new(sum, tokens)
 }
 
 fn write_logits(path: &Path, model: &InferenceModel, window: &[u32]) -> Result<(), QatError> {
@@ -113,5 +118,5 @@ fn write_logits(path: &Path, model: &InferenceModel, window: &[u32]) -> Result<(
         }
     };
     let bytes: Vec<u8> = logits.into_iter().flat_map(f32::to_le_bytes).collect();
-    fs::write(path, bytes).map_err(QatError::file("write", path))
+    write_whole(path, &bytes)
 }

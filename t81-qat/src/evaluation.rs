@@ -21,6 +21,22 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// The mean of losses that add up to `sum`.
+    ///
+    /// # Errors
+    /// If there is no target to take the mean of.
+    pub(crate) fn new(sum: f64, tokens: usize) -> Result<Self, QatError> {
+        if tokens == 0 {
+            return Err(failure(
+                "no token was scored; pass more text, or a larger --block-size",
+            ));
+        }
+        Ok(Self {
+            loss: sum / tokens as f64,
+            tokens,
+        })
+    }
+
     /// `exp(loss)`.
     pub fn perplexity(&self) -> f64 {
         self.loss.exp()
@@ -47,11 +63,14 @@ pub(crate) fn evaluate(
     loader: &EvaluationLoader,
     devices: &[Device],
 ) -> Result<Evaluation, QatError> {
-    Ok(mean(&step_outputs(model, loader, devices)?))
+    mean(&step_outputs(model, loader, devices)?)
 }
 
 /// The mean over the outputs of several batches.
-pub(crate) fn mean(outputs: &[StepOutput]) -> Evaluation {
+///
+/// # Errors
+/// If they have no target.
+pub(crate) fn mean(outputs: &[StepOutput]) -> Result<Evaluation, QatError> {
     let tokens = outputs.iter().map(|output| output.tokens).sum();
     let sum: f64 = outputs
         .iter()
@@ -60,10 +79,7 @@ pub(crate) fn mean(outputs: &[StepOutput]) -> Evaluation {
             likelihood.into_data().iter::<f64>().sum::<f64>()
         })
         .sum();
-    Evaluation {
-        loss: sum / tokens as f64,
-        tokens,
-    }
+    Evaluation::new(sum, tokens)
 }
 
 /// Mean cross-entropy of `windows` by the rule of llama-perplexity: of each window only the second half is scored, so
@@ -86,7 +102,7 @@ pub(crate) fn evaluate_windows(
             TokenBatch::new(&[block]).scored_from(first)
         })
         .collect();
-    Ok(mean(&in_parallel(batches, model, devices)?))
+    mean(&in_parallel(batches, model, devices)?)
 }
 
 fn in_parallel(
@@ -128,5 +144,18 @@ fn in_parallel(
 fn failure(message: &str) -> QatError {
     QatError::Evaluation {
         message: message.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_evaluation_that_scores_nothing_is_an_error() {
+        let error = mean(&[]).unwrap_err();
+        assert!(error.to_string().contains("--block-size"), "{error}");
+        let evaluation = Evaluation::new(6.0, 4).unwrap();
+        assert_eq!((evaluation.loss, evaluation.tokens), (1.5, 4));
     }
 }

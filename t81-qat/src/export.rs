@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use t81_burn::models::{Decoder, Weight, WeightLayout};
 use t81_burn::{Ternary, TernaryReport};
-use t81_core::{ActivationPrecision, QuantizeError};
+use t81_core::{ActivationPrecision, QuantizeError, Quantizer};
 use t81_hub::{Dtype, OutputFormat, Storage, T81Metadata, T81Writer, TensorPlan};
 
 use crate::error::QatError;
@@ -21,32 +21,8 @@ pub(crate) fn write_t81_directory(
     activations: ActivationPrecision,
     training: Value,
 ) -> Result<PathBuf, QatError> {
-    let is_ternary = |name: &str| {
-        report
-            .ternary
-            .iter()
-            .any(|parameter| decoder.hugging_face_name(&parameter.path) == name)
-    };
     let quantizer = ternary.exact_quantizer(report);
-    let plan = decoder
-        .weight_specs()
-        .into_iter()
-        .map(|spec| match spec.outputs_and_inputs() {
-            Some(shape) if is_ternary(&spec.name) => TensorPlan {
-                storage: Storage::Ternary {
-                    granularity: quantizer.granularity(),
-                    transposed: spec.layout == WeightLayout::Conv1d,
-                },
-                name: spec.name,
-                shape: shape.to_vec(),
-            },
-            _ => TensorPlan {
-                name: spec.name,
-                shape: spec.shape,
-                storage: Storage::Dense(Dtype::F32),
-            },
-        })
-        .collect();
+    let plan = tensor_plan(decoder, &quantizer, report);
 
     // Without a ternary weight the directory is a checkpoint like any other, to fine-tune or to teach from.
     let format = match report.ternary.is_empty() {
@@ -60,6 +36,7 @@ pub(crate) fn write_t81_directory(
     for (name, bytes) in source.companion_files()? {
         writer.write_file(&name, &bytes)?;
     }
+    let is_ternary = |name: &str| is_ternary(decoder, report, name);
     decoder.visit_weights(|weight: Weight| {
         let name = weight.spec.name.clone();
         match weight.spec.outputs_and_inputs() {
@@ -91,6 +68,37 @@ pub(crate) fn write_t81_directory(
     metadata.activations = (!report.ternary.is_empty()).then_some(activations);
     metadata.extra.insert("training".to_string(), training);
     Ok(writer.finish(metadata)?)
+}
+
+/// Names and shapes of the tensors of `decoder`'s t81 directory, and how each is stored.
+pub(crate) fn tensor_plan(
+    decoder: &Decoder,
+    quantizer: &Quantizer,
+    report: &TernaryReport,
+) -> Vec<TensorPlan> {
+    let specs = decoder.weight_specs().into_iter();
+    specs
+        .map(|spec| match spec.outputs_and_inputs() {
+            Some(shape) if is_ternary(decoder, report, &spec.name) => TensorPlan {
+                storage: Storage::Ternary {
+                    granularity: quantizer.granularity(),
+                    transposed: spec.layout == WeightLayout::Conv1d,
+                },
+                name: spec.name,
+                shape: shape.to_vec(),
+            },
+            _ => TensorPlan {
+                name: spec.name,
+                shape: spec.shape,
+                storage: Storage::Dense(Dtype::F32),
+            },
+        })
+        .collect()
+}
+
+fn is_ternary(decoder: &Decoder, report: &TernaryReport, name: &str) -> bool {
+    let mut ternary = report.ternary.iter();
+    ternary.any(|parameter| decoder.hugging_face_name(&parameter.path) == name)
 }
 
 fn quantize_error(name: &str, source: QuantizeError) -> QatError {

@@ -3,12 +3,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use t81_gguf::command_line::parse;
 use t81_hub::terminal::print_error;
 use t81_qat::{Cli, INTERRUPTED, Run, run_command};
 
 fn main() -> ExitCode {
-    match run_command(Cli::parse()) {
+    match run_command(parse::<Cli>()) {
         Ok(Run::Finished) => ExitCode::SUCCESS,
         Ok(Run::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use t81_hub::{OutputFolder, check_apart, check_creatable, resolve_output};
 use tempfile::NamedTempFile;
 
 use crate::error::QatError;
@@ -141,12 +142,35 @@ impl OutputDirectory {
     }
 }
 
-/// Writes the file `path`, whole or not at all.
+/// Checks, before the work whose result it will hold, that the file `path` can be written and replaces none of `inputs`.
+pub(crate) fn check_file(path: &Path, inputs: &[&Path]) -> Result<(), QatError> {
+    if path.is_dir() {
+        let source = std::io::Error::from(std::io::ErrorKind::IsADirectory);
+        return Err(QatError::file("write", path)(source));
+    }
+    check_creatable(path)?;
+    Ok(check_apart(path, inputs.iter().copied())?)
+}
+
+/// The file for the result of a command that reads `directory`: `chosen`, or else `usual`, which alone may be replaced within
+/// the directory. Checked before the work.
+pub(crate) fn result_file(
+    usual: PathBuf,
+    chosen: Option<&Path>,
+    directory: Option<&Path>,
+) -> Result<PathBuf, QatError> {
+    let path = chosen.map_or_else(|| usual.clone(), Path::to_path_buf);
+    let is_usual = resolve_output(&path)? == resolve_output(&usual)?;
+    let inputs = directory.filter(|_| !is_usual);
+    check_file(&path, inputs.as_slice())?;
+    Ok(path)
+}
+
+/// Writes the file `path`, whole or not at all. Its folder is made if it does not exist.
 pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> Result<(), QatError> {
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
+    let path = &resolve_output(path)?;
+    let directory = path.parent().unwrap_or(path);
+    let _made = OutputFolder::make(directory)?;
     temporary_file(directory)
         .and_then(|mut file| {
             file.write_all(contents)?;
@@ -171,6 +195,27 @@ fn temporary_file(directory: &Path) -> std::io::Result<NamedTempFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_result_replaces_itself_and_nothing_else_in_what_is_read() {
+        let place = tempfile::tempdir().unwrap();
+        let run = place.path().join("run");
+        fs::create_dir(&run).unwrap();
+        for name in ["report.html", "metrics.jsonl"] {
+            fs::write(run.join(name), name).unwrap();
+        }
+        let usual = run.join("report.html");
+        let chosen =
+            |chosen: Option<PathBuf>| result_file(usual.clone(), chosen.as_deref(), Some(&run));
+        assert_eq!(chosen(None).unwrap(), usual);
+        chosen(Some(run.join("../run/report.html"))).unwrap();
+        let error = chosen(Some(run.join("metrics.jsonl"))).unwrap_err();
+        assert!(error.to_string().contains("choose another path"), "{error}");
+        assert!(chosen(Some(run.clone())).is_err());
+        let deep = place.path().join("new/deep/page.html");
+        write_whole(&chosen(Some(deep.clone())).unwrap(), b"page").unwrap();
+        assert_eq!(fs::read(deep).unwrap(), b"page");
+    }
 
     #[test]
     fn other_peoples_folders_are_left_alone() {

@@ -4,12 +4,12 @@ use std::fs;
 
 use burn::module::Module;
 use t81_burn::models::Decoder;
-use t81_gguf::ExportOptions;
 use t81_hub::T81Directory;
 use t81_hub::terminal::print;
 
 use crate::error::QatError;
 use crate::export::write_t81_directory;
+use crate::gguf::GgufOutput;
 use crate::run::Session;
 use crate::summary::{Baseline, Sizes, Summary};
 use crate::training::{Outcome, QatModel, Reporter, RunState};
@@ -79,19 +79,18 @@ impl Session<'_> {
             false => "ternary",
         };
         print(format_args!("{}: the {kind} model", t81.display()));
-        if let Some(gguf) = &self.arguments.output_gguf {
-            let options = ExportOptions {
-                quant: self.arguments.gguf_quant,
-                overwrite: self.arguments.overwrite || self.arguments.resume,
-                ..ExportOptions::default()
-            };
-            let export = t81_gguf::export_t81(&directory, gguf, &options)?;
-            print(&export);
-            summary.bytes.gguf = fs::metadata(gguf).ok().map(|file| file.len());
-        }
+        // Before the export, so that a failure costs the file alone.
         self.output.write_json("summary.json", &summary)?;
+        let mut exported = Ok(());
+        if let Some(gguf) = GgufOutput::of(self.arguments) {
+            exported = gguf.write(&directory).map(|export| print(&export));
+            if exported.is_ok() {
+                summary.bytes.gguf = fs::metadata(gguf.path()).ok().map(|file| file.len());
+                self.output.write_json("summary.json", &summary)?;
+            }
+        }
         print(&summary);
-        Ok(())
+        exported
     }
 
     /// The model that becomes the result and the optimizer step that made it: `last`, or with `--load-best-model-at-end` that

@@ -25,6 +25,9 @@ use crate::data::Data;
 use crate::device::{self, workers};
 use crate::error::QatError;
 use crate::evaluation::evaluate;
+use crate::export::tensor_plan;
+use crate::gguf::GgufOutput;
+use crate::inputs::Inputs;
 use crate::interrupt::interrupt_flag;
 use crate::memory_check::{available_memory, check_memory};
 use crate::optimizer::{embedding_parameters, optimizer};
@@ -44,14 +47,16 @@ use crate::training::{
 pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
     let output =
         OutputDirectory::open(&arguments.output_dir, arguments.overwrite, arguments.resume)?;
-    if let Some(gguf) = &arguments.output_gguf {
-        // As --output-dir is, which may be beside it.
-        if let Some(folder) = gguf.parent() {
-            fs::create_dir_all(folder).map_err(QatError::file("create", folder))?;
-        }
-        t81_gguf::check_output(gguf, arguments.overwrite || arguments.resume)?;
+    let gguf = GgufOutput::of(arguments);
+    if let Some(gguf) = &gguf {
+        gguf.check_path(output.path())?;
     }
     let source = Source::open(&arguments.model, arguments.revision.as_deref())?;
+    let inputs = Inputs::of(arguments, &source)?;
+    inputs.check_apart(output.path())?;
+    if let Some(gguf) = &gguf {
+        inputs.check_apart(gguf.path())?;
+    }
     let block_size = arguments
         .block_size
         .unwrap_or_else(|| source.default_block_size());
@@ -66,6 +71,12 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
         source.checkpoint.is_some(),
     )
     .with_tokens(data.fingerprints());
+    if settings.per_device_train_batch_size < arguments.per_device_train_batch_size {
+        print_error(format_args!(
+            "note: --per-device-train-batch-size {} is more than there are blocks to train on; a batch holds all {}",
+            arguments.per_device_train_batch_size, settings.per_device_train_batch_size
+        ));
+    }
     if settings.auto_granularity
         && let Some(groups) = source.ternary_groups()?
     {
@@ -110,6 +121,11 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
             bytes,
             available_memory(),
         )?;
+    }
+    if let Some(gguf) = &gguf {
+        let quantizer = ternary.exact_quantizer(&report);
+        let tensors = tensor_plan(&decoder, &quantizer, &report);
+        gguf.check_model(&source, tensors, quantizer)?;
     }
     if !arguments.resume {
         output.start(&settings)?;

@@ -115,10 +115,7 @@ impl Source {
             });
         }
         Ok(Self {
-            name: revision.map_or_else(
-                || model.to_string(),
-                |revision| format!("{model}@{revision}"),
-            ),
+            name: t81_hub::model_name(Path::new(model), revision, &directory),
             config_json: checkpoint.config().raw.clone(),
             config,
             tokenizer,

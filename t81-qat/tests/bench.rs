@@ -163,6 +163,7 @@ fn the_figures_of_a_model_lie_beside_its_metadata() {
 #[test]
 fn a_place_that_cannot_be_written_is_named_before_the_work() {
     let (scratch, _) = scratch();
+    std::fs::write(scratch.path().join("no"), "a file").unwrap();
     let nowhere = scratch.path().join("no/figures.json");
     let said = fail(command().args(["bench", "--output"]).arg(nowhere));
     assert!(

@@ -198,11 +198,12 @@ fn what_is_missing_or_damaged_is_said_and_never_a_panic() {
             .ends_with("</html>\n")
     );
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1);
+    fs::write(scratch.path().join("no"), "a file").unwrap();
     let mut nowhere = command();
     nowhere.arg("report").arg(&run).arg("--output");
     let said = fail(nowhere.arg(scratch.path().join("no/x.html")));
     assert!(
-        said.contains("cannot write") && said.contains("no/x.html"),
+        said.contains("cannot write") && said.contains("/no"),
         "{said}"
     );
 
@@ -223,7 +224,7 @@ fn what_is_missing_or_damaged_is_said_and_never_a_panic() {
     assert!(said.contains("--output-dir of a run"), "{said}");
     let said = fail(command().arg("report").arg(scratch.path().join("nowhere")));
     assert!(
-        said.contains("cannot read") && said.contains("nowhere"),
+        said.contains("was not found") && said.contains("nowhere"),
         "{said}"
     );
 }

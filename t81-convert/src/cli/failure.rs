@@ -4,7 +4,6 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use t81_convert::ConvertError;
-use t81_gguf::GgufError;
 use t81_hub::HubError;
 use t81_hub::terminal::{INTERRUPTED, print_error};
 
@@ -48,15 +47,6 @@ impl From<ConvertError> for Failure {
     fn from(error: ConvertError) -> Self {
         match error {
             ConvertError::Interrupted => Failure::Interrupted,
-            error => Failure::Error(Box::new(error)),
-        }
-    }
-}
-
-impl From<GgufError> for Failure {
-    fn from(error: GgufError) -> Self {
-        match error {
-            GgufError::Interrupted => Failure::Interrupted,
             error => Failure::Error(Box::new(error)),
         }
     }

@@ -1,6 +1,5 @@
 //! The progress bar and Ctrl-C.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -71,19 +70,6 @@ impl Terminal {
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
-
-    /// Progress of a GGUF export.
-    pub(crate) fn exported(&mut self, progress: &ExportProgress<'_>) -> ControlFlow<()> {
-        self.bar.set_length(progress.bytes_total);
-        self.bar.set_position(progress.bytes_done);
-        self.bar.set_message(progress.tensor.to_owned());
-        self.tell("exporting");
-        if self.cancelled() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    }
 }
 
 impl Progress for Terminal {
@@ -103,6 +89,13 @@ impl Progress for Terminal {
     fn validating(&mut self, name: &str) {
         self.bar.set_message(format!("validating {name}"));
         self.tell("validating");
+    }
+
+    fn exporting(&mut self, progress: &ExportProgress<'_>) {
+        self.bar.set_length(progress.bytes_total);
+        self.bar.set_position(progress.bytes_done);
+        self.bar.set_message(progress.tensor.to_owned());
+        self.tell("exporting");
     }
 
     fn cancelled(&self) -> bool {

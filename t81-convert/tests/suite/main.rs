@@ -1,6 +1,7 @@
 //! Behaviour of the converter, as a library and as a program.
 
 mod as_found;
+mod gguf;
 mod hub;
 #[path = "../../../t81-hub/tests/hub_server/mod.rs"]
 mod hub_server;

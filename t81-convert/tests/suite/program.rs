@@ -10,7 +10,7 @@ use t81_hub::{Checkpoint, Dtype, OutputFormat, T81Directory, T81Tensor};
 
 use crate::model::{names, write};
 
-fn run(place: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn run(place: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_t81-convert"))
         .current_dir(place)
         .args(arguments)
@@ -28,11 +28,11 @@ fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-fn stderr(output: &Output) -> &str {
+pub(crate) fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
-fn succeed(place: &Path, arguments: &[&str]) -> String {
+pub(crate) fn succeed(place: &Path, arguments: &[&str]) -> String {
     let output = run(place, arguments);
     assert!(
         output.status.success(),
@@ -241,7 +241,7 @@ fn failures_are_one_line_and_a_cause_and_change_nothing() {
         ),
         (
             &["source", "source", "--overwrite"],
-            "is or contains the source",
+            "is or contains `source`",
         ),
         (
             &["source", "out", "--include", "nothing"],
@@ -252,8 +252,8 @@ fn failures_are_one_line_and_a_cause_and_change_nothing() {
             "`old.gguf` exists already; pass --overwrite",
         ),
         (
-            &["source", "out", "--output-gguf", "absent/new.gguf"],
-            "cannot write to `absent`",
+            &["source", "out", "--output-gguf", "old.gguf/new.gguf"],
+            "cannot write to",
         ),
         (
             &["source", "out", "--output-gguf", "documents", "--overwrite"],

@@ -130,7 +130,10 @@ fn the_source_is_never_replaced() {
         place.source().join("../source"),
     ] {
         let error = convert(place.source(), out, &overwrite).unwrap_err();
-        assert!(matches!(error, ConvertError::OverSource(_)), "{error}");
+        assert!(
+            matches!(error, ConvertError::Hub(HubError::OverInput { .. })),
+            "{error}"
+        );
     }
     assert!(Checkpoint::open(place.source()).is_ok());
     // A result within the source's directory harms nothing.
@@ -157,7 +160,7 @@ fn settings_and_sources_that_make_no_sense() {
     assert!(message.contains("1.5"), "{message}");
     let error = convert("owner/model", place.out(), &ConvertOptions::default()).unwrap_err();
     assert!(
-        matches!(error, ConvertError::Hub(HubError::DirectoryNotFound(_))),
+        matches!(error, ConvertError::Hub(HubError::DirectoryNotFound { .. })),
         "{error}"
     );
     place.open(&ConvertOptions::default());

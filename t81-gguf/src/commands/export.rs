@@ -1,13 +1,13 @@
 //! `t81-gguf OUT --from-t81 DIR`, `t81-gguf OUT --from-hf MODEL` and `t81-gguf OUT --from-gguf IN`
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use t81_gguf::{
     ExportProgress, ExportSummary, GgufFile, check_output, export_checkpoint,
     export_t81_with_progress, repack,
 };
-use t81_hub::{Checkpoint, T81Directory, resolve};
+use t81_hub::{Checkpoint, T81Directory, check_apart, model_name, resolve};
 
 use super::Outcome;
 use super::terminal::Terminal;
@@ -17,6 +17,16 @@ const UNTRAINED: &str = "a model that was not trained with ternary weights is un
 
 pub(crate) fn run(arguments: &ExportArguments) -> Outcome {
     check_output(&arguments.output, arguments.overwrite)?;
+    // As they were typed: a run's directory, say, of which the export reads a part.
+    let sources = [
+        &arguments.from_t81,
+        &arguments.from_hf,
+        &arguments.from_gguf,
+    ];
+    check_apart(
+        &arguments.output,
+        sources.into_iter().flatten().map(PathBuf::as_path),
+    )?;
     let terminal = Terminal::new(arguments.quiet)?;
     let (exported, remark) = match arguments {
         ExportArguments {
@@ -60,11 +70,12 @@ fn from_checkpoint(
     terminal: &Terminal,
 ) -> Result<ExportSummary, Box<dyn Error>> {
     let directory = resolve(path, &terminal.downloads(arguments.revision.clone()))?;
+    let name = model_name(path, arguments.revision.as_deref(), &directory);
     let checkpoint = Checkpoint::open(directory)?;
     let mut report = |progress: &ExportProgress<'_>| terminal.report(progress);
     Ok(export_checkpoint(
         &checkpoint,
-        &arguments.source_name(path),
+        &name,
         &arguments.output,
         &arguments.quantize_options(),
         &arguments.options(),

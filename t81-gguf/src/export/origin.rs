@@ -52,7 +52,7 @@ pub(crate) fn shown_source(path: &str) -> &str {
 fn last_part(path: &str) -> Option<&str> {
     path.rsplit(['/', '\\'])
         .next()
-        .filter(|name| !name.is_empty())
+        .filter(|name| !matches!(*name, "" | "." | ".."))
 }
 
 /// `general.file_type`: the type of most ternary weights, as llama.cpp names a file by its majority.

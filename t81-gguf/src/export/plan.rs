@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use t81_hub::TensorPlan as SourcePlan;
-use t81_hub::{Storage, T81Tensor, TensorRole, TensorSpec, TensorView, TernarySource, Tokenizer};
+use t81_hub::{
+    ModelConfig, Storage, T81Tensor, TensorRole, TensorSpec, TensorView, TernarySource, Tokenizer,
+};
 
 use super::layout::{TernaryLayout, best_lossless};
 use super::origin::{describe_origin, file_type};
@@ -17,7 +19,7 @@ use crate::error::GgufError;
 use crate::metadata::Metadata;
 use crate::parse::tensor_bytes;
 use crate::tensor_type::TensorType;
-use crate::tokenizer;
+use crate::tokenizer::{self, PreTokenizerName};
 use crate::writer::TensorPlan;
 
 /// Everything about a file but the tensor data.
@@ -86,21 +88,64 @@ impl Plan {
     }
 }
 
+/// A model but for the values of its tensors.
+#[derive(Clone, Debug)]
+pub struct ModelOutline<'a> {
+    /// The directory with the tokenizer.
+    pub directory: &'a Path,
+    /// The configuration.
+    pub config: &'a ModelConfig,
+    /// Names and shapes of all tensors and how each is stored.
+    pub tensors: Vec<SourcePlan>,
+}
+
+impl<'a> ModelOutline<'a> {
+    /// The outline of `source`, without a look at any value.
+    pub fn of(source: &'a dyn TernarySource) -> Self {
+        Self {
+            directory: source.directory(),
+            config: source.config(),
+            tensors: source.plan(),
+        }
+    }
+}
+
 /// Plans the export of `source`.
 pub(super) fn plan(
     source: &dyn TernarySource,
     origin: &Origin,
     options: &ExportOptions,
 ) -> Result<Plan, GgufError> {
-    let config = source.config();
+    plan_with(&ModelOutline::of(source), origin, options, &|spec| {
+        values::largest(&dense_view(source, spec)?)
+    })
+}
+
+/// Plans the export of a model without values: as if each fitted the type asked for.
+pub(super) fn plan_outline(
+    model: &ModelOutline<'_>,
+    origin: &Origin,
+    options: &ExportOptions,
+) -> Result<Plan, GgufError> {
+    plan_with(model, origin, options, &|_| Ok(0.0))
+}
+
+/// `largest` returns the largest magnitude of a tensor of floats.
+fn plan_with(
+    model: &ModelOutline<'_>,
+    origin: &Origin,
+    options: &ExportOptions,
+    largest: &dyn Fn(&TensorSpec) -> Result<f32, GgufError>,
+) -> Result<Plan, GgufError> {
+    let config = model.config;
     let architecture = config.architecture.gguf_name();
     let mapped = architecture::tensors(config);
-    let stored: BTreeMap<String, SourcePlan> = source
-        .plan()
-        .into_iter()
-        .map(|plan| (plan.name.clone(), plan))
+    let stored: BTreeMap<String, SourcePlan> = model
+        .tensors
+        .iter()
+        .map(|plan| (plan.name.clone(), plan.clone()))
         .collect();
-    check_all_mapped(source, &stored, &mapped, architecture)?;
+    check_all_mapped(model, &stored, &mapped, architecture)?;
 
     let layouts: Vec<Option<TernaryLayout>> = mapped
         .iter()
@@ -117,7 +162,7 @@ pub(super) fn plan(
     let mut tensors = Vec::with_capacity(mapped.len());
     for (mapped, layout) in mapped.into_iter().zip(layouts) {
         let tensor_type = tensor_type(
-            source,
+            largest,
             &mapped,
             layout,
             quant,
@@ -132,7 +177,7 @@ pub(super) fn plan(
             .collect();
         let bytes = tensor_bytes(&mapped.name, tensor_type, &dimensions).map_err(|reason| {
             GgufError::Plan {
-                path: source.directory().to_owned(),
+                path: model.directory.to_owned(),
                 source: reason,
             }
         })?;
@@ -155,8 +200,8 @@ pub(super) fn plan(
         });
     describe_origin(origin, file_type(ternary, quant), &mut metadata);
     let mut notes = architecture::describe(config, &mut metadata)?;
-    let tokenizer = Tokenizer::open(source.directory())?;
-    let pre_override = options.tokenizer_pre.as_deref();
+    let tokenizer = Tokenizer::open(model.directory)?;
+    let pre_override = options.tokenizer_pre.map(PreTokenizerName::as_str);
     let remarks = tokenizer::describe(
         &tokenizer,
         config,
@@ -165,7 +210,7 @@ pub(super) fn plan(
         &mut metadata,
     )
     .map_err(|reason| GgufError::Tokenizer {
-        path: source.directory().to_owned(),
+        path: model.directory.to_owned(),
         source: reason,
     })?;
     notes.extend(remarks);
@@ -198,7 +243,7 @@ fn ternary_layout(
 
 /// Decides a tensor's type; a type other than the one asked for is recorded with its reason.
 fn tensor_type(
-    source: &dyn TernarySource,
+    largest: &dyn Fn(&TensorSpec) -> Result<f32, GgufError>,
     mapped: &MappedTensor,
     layout: Option<TernaryLayout>,
     quant: ExportType,
@@ -229,8 +274,7 @@ fn tensor_type(
             (stored, None) => stored,
         }),
         (block_format, None) => {
-            let view = dense_view(source, spec)?;
-            let largest = values::largest(&view)?;
+            let largest = largest(spec)?;
             let dense = if block_format.is_some() {
                 TensorType::F16
             } else {
@@ -267,7 +311,7 @@ fn dense_view<'a>(
 
 /// Checks that every tensor that the file needs is there in its shape, and that no other tensor is.
 fn check_all_mapped(
-    source: &dyn TernarySource,
+    model: &ModelOutline<'_>,
     stored: &BTreeMap<String, SourcePlan>,
     mapped: &[MappedTensor],
     architecture: &'static str,
@@ -279,7 +323,7 @@ fn check_all_mapped(
         };
         let Some(plan) = stored.get(&spec.name) else {
             return Err(GgufError::MissingTensor {
-                path: source.directory().to_owned(),
+                path: model.directory.to_owned(),
                 tensor: spec.name.clone(),
             });
         };
@@ -298,10 +342,10 @@ fn check_all_mapped(
     }
     match stored
         .keys()
-        .find(|name| !consumed.contains(name.as_str()) && !source.config().is_redundant(name))
+        .find(|name| !consumed.contains(name.as_str()) && !model.config.is_redundant(name))
     {
         Some(name) => Err(GgufError::UnmappedTensor {
-            path: source.directory().to_owned(),
+            path: model.directory.to_owned(),
             tensor: name.clone(),
             architecture,
         }),

@@ -3,7 +3,7 @@
 use super::{ExportProgress, Progress};
 use crate::error::GgufError;
 use crate::validate::validate;
-use crate::writer::{GgufWriter, TensorSink};
+use crate::writer::{CompleteFile, GgufWriter, TensorSink};
 
 /// Writes every tensor in order, telling `progress` before each.
 ///
@@ -39,21 +39,21 @@ pub(crate) fn stream<T>(
     Ok(())
 }
 
-/// Gives the file its name; with `validated` only after everything in it was found valid and equal to its source, which
-/// `write` yields once more.
+/// Completes the file; with `validated` only after everything in it was found valid and equal to its source, which `write`
+/// yields once more.
 ///
 /// # Errors
 ///
 /// [`GgufError::Invalid`] and [`GgufError::Differs`] of a validation, else what finishing returns.
-pub(crate) fn finish<T>(
+pub(crate) fn complete<T>(
     writer: GgufWriter,
     validated: bool,
     tensors: &[T],
     name: impl Fn(&T) -> &str,
     write: impl Fn(&T, &mut TensorSink<'_>) -> Result<(), GgufError>,
-) -> Result<(), GgufError> {
-    if !validated {
-        return writer.finish();
-    }
-    writer.finish_checked(|file| validate(file, tensors, name, write))
+) -> Result<CompleteFile, GgufError> {
+    writer.complete(|file| match validated {
+        true => validate(file, tensors, name, write),
+        false => Ok(()),
+    })
 }

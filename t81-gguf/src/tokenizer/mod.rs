@@ -4,6 +4,7 @@ mod chat_template;
 mod differences;
 mod name;
 mod pre_tokenizer;
+mod pre_tokenizer_name;
 mod sentence_piece;
 mod style;
 mod vocabulary;
@@ -15,6 +16,7 @@ use thiserror::Error;
 use crate::metadata::Metadata;
 
 pub(crate) use name::avoid_misleading_name;
+pub use pre_tokenizer_name::{PreTokenizerName, UnknownPreTokenizerName};
 use style::Style;
 use vocabulary::Vocabulary;
 

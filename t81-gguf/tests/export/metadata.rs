@@ -206,7 +206,7 @@ fn a_pre_tokenizer_that_is_not_recognised_can_be_named() {
     };
     assert!(description.contains("Whitespace"), "{description}");
     let named = ExportOptions {
-        tokenizer_pre: Some("olmo".to_owned()),
+        tokenizer_pre: Some("olmo".parse().unwrap()),
         ..ExportOptions::default()
     };
     assert_eq!(

@@ -81,6 +81,7 @@ impl HubClient {
         let unreachable = is_unreachable(&error);
         let error = RemoteError::Network {
             endpoint: self.endpoint.clone(),
+            nearest: None,
             source: Box::new(error),
         };
         if unreachable {

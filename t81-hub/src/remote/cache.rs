@@ -159,6 +159,19 @@ impl RepoCache {
     }
 }
 
+/// The id of the model whose folder in the cache is called `folder`.
+pub(crate) fn cached_model_name(folder: &str) -> Option<String> {
+    Some(folder.strip_prefix("models--")?.replacen("--", "/", 1))
+}
+
+/// The ids of the models that the cache has anything of.
+pub(super) fn cached_models(cache: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = fs::read_dir(cache).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.path().join("snapshots").is_dir())
+        .filter_map(|entry| cached_model_name(entry.file_name().to_str()?))
+}
+
 pub(super) fn create_directory(path: &Path) -> Result<(), HubError> {
     fs::create_dir_all(path).map_err(HubError::io("create the directory", path))
 }

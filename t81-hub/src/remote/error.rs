@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::did_you_mean;
+
 /// Why a repository of the Hub could not be listed or downloaded. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -35,7 +37,8 @@ pub enum RemoteError {
     },
     /// There is no such repository, or none that may be seen.
     #[error(
-        "{endpoint} has no {kind} `{repo}` that may be seen: check the spelling; a private one needs HF_TOKEN{hint}"
+        "{endpoint} has no {kind} `{repo}` that may be seen: check the spelling; a private one needs HF_TOKEN{hint}{}",
+        did_you_mean(nearest.as_deref())
     )]
     RepoNotFound {
         /// The Hub's address.
@@ -46,6 +49,8 @@ pub enum RemoteError {
         repo: String,
         /// More to know, beginning with punctuation; may be empty.
         hint: String,
+        /// A local directory or a model in the cache of a similar name.
+        nearest: Option<String>,
     },
     /// The repository has no such branch, tag or commit.
     #[error("`{repo}` has no branch, tag or commit `{revision}`; {page} lists them")]
@@ -96,22 +101,27 @@ pub enum RemoteError {
     },
     /// The cache lacks something and the network may not be used.
     #[error(
-        "{what} is not in the cache `{}` and HF_HUB_OFFLINE is set: unset it for one run, or pass a local directory",
-        cache.display()
+        "{what} is not in the cache `{}` and HF_HUB_OFFLINE is set: unset it for one run, or pass a local directory{}",
+        cache.display(), did_you_mean(nearest.as_deref())
     )]
     Offline {
         /// What is missing.
         what: String,
         /// The cache.
         cache: PathBuf,
+        /// A local directory or a model in the cache of a similar name.
+        nearest: Option<String>,
     },
     /// The Hub cannot be reached.
     #[error(
-        "cannot reach {endpoint}; check the network and HF_ENDPOINT, or pass a local directory, which needs none"
+        "cannot reach {endpoint}; check the network and HF_ENDPOINT, or pass a local directory, which needs none{}",
+        did_you_mean(nearest.as_deref())
     )]
     Network {
         /// The Hub's address.
         endpoint: String,
+        /// A local directory or a model in the cache of a similar name.
+        nearest: Option<String>,
         /// Why.
         source: Box<ureq::Error>,
     },

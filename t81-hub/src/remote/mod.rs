@@ -15,8 +15,10 @@ mod status;
 mod terminal;
 mod transport;
 
+pub(crate) use cache::cached_model_name;
 pub use client::{HubClient, HubClientBuilder};
 pub use error::RemoteError;
 pub use progress::{DownloadProgress, SilentDownloads};
+pub(crate) use repo::is_commit;
 pub use repo::{RemoteFile, RepoId, RepoKind, RepoListing};
 pub use terminal::TerminalDownloads;

@@ -1,14 +1,14 @@
 //! The files of a model that T81 reads, and no others.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::cache::RepoCache;
+use super::cache::{RepoCache, cached_models};
 use super::{HubClient, RemoteError, RepoId, RepoListing};
-use crate::HubError;
 use crate::files::{INDEX_FILE, SINGLE_FILE, shards_of_index, without_safetensors};
 use crate::tensor_names::numbered_shards;
 use crate::tokenizer::is_companion;
+use crate::{HubError, nearest, nearest_sibling};
 
 const CONFIG_FILE: &str = "config.json";
 
@@ -20,6 +20,11 @@ impl HubClient {
     /// As [`HubClient::download`]; [`RemoteError::NoSafetensors`], before anything is downloaded, if the weights are in
     /// another format; errors of the index as for [`Checkpoint::open`](crate::Checkpoint::open).
     pub fn model(&self, repo: &RepoId) -> Result<PathBuf, HubError> {
+        self.find_model(repo)
+            .map_err(|error| self.with_nearest(error, repo.name()))
+    }
+
+    fn find_model(&self, repo: &RepoId) -> Result<PathBuf, HubError> {
         if self.offline {
             return self.model_cached(repo);
         }
@@ -89,6 +94,23 @@ impl HubClient {
             }
         }
         Ok(directory)
+    }
+}
+
+impl HubClient {
+    /// Adds what a model that was not found may have meant: a directory of this machine, or a model in the cache.
+    fn with_nearest(&self, mut error: HubError, name: &str) -> HubError {
+        if let HubError::Remote(
+            RemoteError::RepoNotFound { nearest: found, .. }
+            | RemoteError::Offline { nearest: found, .. }
+            | RemoteError::Network { nearest: found, .. },
+        ) = &mut error
+        {
+            let cached = cached_models(&self.cache).filter(|cached| cached != name);
+            *found =
+                nearest_sibling(Path::new(name), Path::is_dir).or_else(|| nearest(name, cached));
+        }
+        error
     }
 }
 

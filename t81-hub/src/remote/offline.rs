@@ -33,6 +33,7 @@ impl HubClient {
         RemoteError::Offline {
             what,
             cache: self.cache.clone(),
+            nearest: None,
         }
         .into()
     }

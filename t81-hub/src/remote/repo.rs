@@ -182,7 +182,7 @@ fn is_revision(revision: &str) -> bool {
 }
 
 /// Whether `text` is the full hash of a commit.
-pub(super) fn is_commit(text: &str) -> bool {
+pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

@@ -122,7 +122,9 @@ fn cause(error: &RemoteError) -> String {
         RemoteError::BrokenOff {
             file, have, source, ..
         } => format!("the connection broke at byte {have} of {file} ({source})"),
-        RemoteError::Network { endpoint, source } => format!("cannot reach {endpoint} ({source})"),
+        RemoteError::Network {
+            endpoint, source, ..
+        } => format!("cannot reach {endpoint} ({source})"),
         RemoteError::RateLimited { endpoint, .. } => {
             format!("{endpoint} limits how often it answers")
         }

@@ -111,6 +111,7 @@ fn not_found(question: Question<'_>) -> RemoteError {
         kind,
         repo: question.repo.name().to_owned(),
         hint: hint.to_owned(),
+        nearest: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::metadata::METADATA_FILE;
-use crate::HubError;
+use crate::{HubError, OutputFolder, resolve_output};
 
 /// What the name of a partial directory has after the name of its target.
 const PARTIAL: &str = ".t81-partial-";
@@ -25,17 +25,19 @@ pub(super) struct AtomicDirectory {
     partial: TempDir,
     /// Locked as long as this process works on the directory: what is not locked is abandoned.
     _lock: Option<File>,
+    /// The folder of both; goes after the partial directory, so that it can be found empty.
+    _folder: OutputFolder,
 }
 
 impl AtomicDirectory {
     /// Checks that `target` may be written, before any work, and creates the partial directory.
     pub(super) fn create(target: &Path, overwrite: bool) -> Result<Self, HubError> {
-        let target = absolute(target)?;
+        let target = resolve_output(target)?;
         check_replaceable(&target, overwrite)?;
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(HubError::NotReplaceable(target));
         };
-        std::fs::create_dir_all(parent).map_err(HubError::io("create", parent))?;
+        let folder = OutputFolder::make(parent)?;
         let prefix = affixed(name, PARTIAL);
         remove_abandoned(parent, &prefix);
         let mut builder = tempfile::Builder::new();
@@ -56,6 +58,7 @@ impl AtomicDirectory {
                     overwrite,
                     partial,
                     _lock: lock,
+                    _folder: folder,
                 });
             }
         }
@@ -71,6 +74,15 @@ impl AtomicDirectory {
     /// Moves the directory to its final place, replacing what is there if that is allowed. Whatever fails, either the
     /// old or the new contents are whole.
     pub(super) fn commit(self) -> Result<PathBuf, HubError> {
+        Ok(self.commit_with(|| Ok::<(), HubError>(()))?.0)
+    }
+
+    /// As [`commit`](Self::commit), and then does `last`, the other part of the same result. If that fails, the final place gets
+    /// its former contents back.
+    pub(super) fn commit_with<T, E: From<HubError>>(
+        self,
+        last: impl FnOnce() -> Result<T, E>,
+    ) -> Result<(PathBuf, T), E> {
         let Self {
             target,
             overwrite,
@@ -84,20 +96,61 @@ impl AtomicDirectory {
         let _old = File::open(&target)
             .ok()
             .filter(|old| old.try_lock().is_ok());
-        if is_vacant(&target) {
+        let former = if is_vacant(&target) {
             std::fs::rename(partial.path(), &target).map_err(HubError::io("create", &target))?;
-            let _ = partial.keep();
+            Former::Nothing
         } else if exchange(partial.path(), &target) {
-            // The partial directory now holds the old contents, and goes. If some of them cannot be removed, the new ones are in
-            // place all the same, and the next process that writes there tries again.
-            let _ = partial.close();
+            Former::InPartial
         } else {
-            replace_in_two_steps(partial, &target)?;
+            Former::Aside(replace_in_two_steps(partial.path(), &target)?)
+        };
+        let other = match last() {
+            Ok(other) => other,
+            Err(error) => {
+                if !former.restore(partial.path(), &target) {
+                    // The former contents may be in the partial directory.
+                    let _ = partial.keep();
+                }
+                return Err(error);
+            }
+        };
+        match former {
+            Former::Nothing => drop(partial.keep()),
+            // If some of the old contents cannot be removed, the new ones are in place all the same, and the next process that
+            // writes there tries again.
+            Former::InPartial => drop(partial.close()),
+            Former::Aside(aside) => {
+                let _ = partial.keep();
+                let _ = std::fs::remove_dir_all(&aside);
+            }
         }
         if let Some(parent) = target.parent() {
             sync_directory(parent)?;
         }
-        Ok(target)
+        Ok((target, other))
+    }
+}
+
+/// Where the former contents of the final place are once the new ones are there.
+enum Former {
+    /// There were none.
+    Nothing,
+    /// Where the new ones were.
+    InPartial,
+    /// In a directory of their own.
+    Aside(PathBuf),
+}
+
+impl Former {
+    /// Moves the new contents back to `partial` and the former ones to `target`; returns whether that succeeded.
+    fn restore(&self, partial: &Path, target: &Path) -> bool {
+        match self {
+            Self::InPartial => exchange(partial, target),
+            Self::Nothing => std::fs::rename(target, partial).is_ok(),
+            Self::Aside(aside) => {
+                std::fs::rename(target, partial).is_ok() && std::fs::rename(aside, target).is_ok()
+            }
+        }
     }
 }
 
@@ -158,23 +211,6 @@ fn remove_abandoned(parent: &Path, prefix: &OsStr) {
     }
 }
 
-/// The target without symbolic links or `..` in the part of it that exists.
-fn absolute(target: &Path) -> Result<PathBuf, HubError> {
-    if let Ok(existing) = target.canonicalize() {
-        return Ok(existing);
-    }
-    let target = std::path::absolute(target).map_err(HubError::io("resolve", target))?;
-    match (
-        target
-            .parent()
-            .and_then(|parent| parent.canonicalize().ok()),
-        target.file_name(),
-    ) {
-        (Some(parent), Some(name)) => Ok(parent.join(name)),
-        _ => Ok(target),
-    }
-}
-
 fn is_vacant(target: &Path) -> bool {
     match std::fs::read_dir(target) {
         Ok(mut entries) => entries.next().is_none(),
@@ -211,20 +247,20 @@ fn exchange(_one: &Path, _other: &Path) -> bool {
 }
 
 /// For file systems that cannot exchange: the old directory steps aside, and returns if the new one cannot take its place.
-fn replace_in_two_steps(partial: TempDir, target: &Path) -> Result<(), HubError> {
-    let mut aside = partial.path().as_os_str().to_owned();
+/// Returns where it is.
+fn replace_in_two_steps(partial: &Path, target: &Path) -> Result<PathBuf, HubError> {
+    let mut aside = partial.as_os_str().to_owned();
     aside.push("-previous");
     let aside = PathBuf::from(aside);
     std::fs::rename(target, &aside).map_err(HubError::io("replace", target))?;
-    if let Err(error) = std::fs::rename(partial.path(), target) {
+    if let Err(error) = std::fs::rename(partial, target) {
         std::fs::rename(&aside, target).map_err(HubError::io(
             "restore (it is now in a directory beside)",
             target,
         ))?;
         return Err(HubError::io("replace", target)(error));
     }
-    let _ = partial.keep();
-    std::fs::remove_dir_all(&aside).map_err(HubError::io("remove", &aside))
+    Ok(aside)
 }
 
 /// Makes the entries of a directory durable.
@@ -257,9 +293,12 @@ mod tests {
         let target = old_result(parent.path());
         let new = AtomicDirectory::create(&target, true).unwrap();
         std::fs::write(new.path().join(METADATA_FILE), b"new").unwrap();
-        replace_in_two_steps(new.partial, &target).unwrap();
+        let aside = replace_in_two_steps(new.path(), &target).unwrap();
         assert_eq!(std::fs::read(target.join(METADATA_FILE)).unwrap(), b"new");
-        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read(aside.join(METADATA_FILE)).unwrap(), b"old");
+        assert!(Former::Aside(aside.clone()).restore(new.path(), &target));
+        assert_eq!(std::fs::read(target.join(METADATA_FILE)).unwrap(), b"old");
+        assert!(new.path().is_dir() && !aside.exists());
     }
 
     #[test]
@@ -268,8 +307,33 @@ mod tests {
         let target = old_result(parent.path());
         let new = AtomicDirectory::create(&target, true).unwrap();
         std::fs::remove_dir(new.path()).unwrap();
-        assert!(replace_in_two_steps(new.partial, &target).is_err());
+        assert!(replace_in_two_steps(new.path(), &target).is_err());
         assert_eq!(std::fs::read(target.join(METADATA_FILE)).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_result_whose_other_part_fails_is_taken_back() {
+        let failure = || Err(HubError::plan("other part", "failed"));
+        let parent = tempfile::tempdir().unwrap();
+        let fresh = parent.path().join("made/fresh");
+        let new = AtomicDirectory::create(&fresh, false).unwrap();
+        std::fs::write(new.path().join(METADATA_FILE), b"new").unwrap();
+        assert!(new.commit_with(failure).is_err());
+        assert!(!parent.path().join("made").exists());
+
+        let target = old_result(parent.path());
+        for (succeeds, left) in [(false, b"old"), (true, b"new")] {
+            let new = AtomicDirectory::create(&target, true).unwrap();
+            std::fs::write(new.path().join(METADATA_FILE), b"new").unwrap();
+            let seen = target.join(METADATA_FILE);
+            let result = new.commit_with(|| {
+                assert_eq!(std::fs::read(&seen).unwrap(), b"new");
+                if succeeds { Ok(()) } else { failure() }
+            });
+            assert_eq!(result.is_ok(), succeeds);
+            assert_eq!(std::fs::read(&seen).unwrap(), left);
+            assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
+        }
     }
 
     #[test]

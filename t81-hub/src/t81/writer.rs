@@ -417,6 +417,18 @@ impl CompleteDirectory {
     pub fn publish(self) -> Result<PathBuf, HubError> {
         self.0.commit()
     }
+
+    /// As [`publish`](Self::publish), and then does `last`, which completes the same result elsewhere and whose value is
+    /// returned as well. If that fails, the final place gets its former contents back.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), and whatever `last` returns.
+    pub fn publish_with<T, E: From<HubError>>(
+        self,
+        last: impl FnOnce() -> Result<T, E>,
+    ) -> Result<(PathBuf, T), E> {
+        self.0.commit_with(last)
+    }
 }
 
 /// Takes the elements of one tensor of floats, piece by piece.

@@ -5,7 +5,7 @@ mod products;
 mod serialization;
 mod timing;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use serde::Serialize;
@@ -16,7 +16,7 @@ use t81_hub::terminal::print;
 use crate::cli::{BenchArguments, MatrixShape};
 use crate::command::Run;
 use crate::error::QatError;
-use crate::output::write_whole;
+use crate::output::{result_file, write_whole};
 use convergence::Convergence;
 use products::Product;
 use serialization::RoundTrip;
@@ -64,12 +64,15 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<Run, QatError> {
         .as_ref()
         .map(T81Directory::open)
         .transpose()?;
-    let path = match (&arguments.output, &model) {
-        (Some(path), _) => path.clone(),
-        (None, Some(model)) => model.directory().join(FILE),
-        (None, None) => PathBuf::from(FILE),
+    let usual = match &model {
+        Some(model) => model.directory().join(FILE),
+        None => PathBuf::from(FILE),
     };
-    check_place(&path)?;
+    let path = result_file(
+        usual,
+        arguments.output.as_deref(),
+        arguments.directory.as_deref(),
+    )?;
     let shapes = shapes(arguments, model.as_ref());
     let Some(convergence) = convergence::measure(arguments.steps)? else {
         return Ok(Run::Interrupted);
@@ -91,22 +94,6 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<Run, QatError> {
     say(&benchmarks);
     print(format_args!("{}: the figures", path.display()));
     Ok(Run::Finished)
-}
-
-/// Fails before the work if the result could not be written after it.
-fn check_place(path: &Path) -> Result<(), QatError> {
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    if path.is_dir() {
-        let source = std::io::Error::from(std::io::ErrorKind::IsADirectory);
-        return Err(QatError::file("write", path)(source));
-    }
-    match std::fs::metadata(directory) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(QatError::file("write to", directory)(error)),
-    }
 }
 
 /// What was asked for, or the model's own shapes, or those of the preset `tiny`.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use t81_core::GranularityChoice;
 use t81_core::{Reference, ScaleRule};
-use t81_gguf::ExportType;
+use t81_gguf::command_line::TOKENIZER_PRE_HELP;
+use t81_gguf::{ExportType, PreTokenizerName};
 
 use super::choices::{ActivationChoice, ComputeType, LearningRateType, TextRows, WarmupType};
 use super::values::{fraction, learning_rate, non_negative_number, positive, positive_number};
@@ -109,6 +110,9 @@ pub struct TrainArguments {
     /// Type of the ternary tensors in the GGUF [default: TQ2_0 where every row divides by 256, else Q2_0].
     #[arg(long, value_name = "TYPE", help_heading = "Output")]
     pub gguf_quant: Option<ExportType>,
+    /// llama.cpp's name of the pre-tokenizer in the GGUF.
+    #[arg(long, value_name = "NAME", help_heading = "Output", help = TOKENIZER_PRE_HELP, requires = "output_gguf")]
+    pub tokenizer_pre: Option<PreTokenizerName>,
 
     /// Blocks that a device sees at once.
     #[arg(long, value_name = "N", help_heading = "Training", default_value_t = 8, value_parser = positive)]

@@ -18,18 +18,19 @@ use t81_hub::terminal::{print, print_error};
 use crate::cli::ReportArguments;
 use crate::command::Run;
 use crate::error::QatError;
-use crate::output::write_whole;
+use crate::output::{result_file, write_whole};
 use run_files::RunFiles;
 use weights::Weights;
 
 pub(crate) fn run(arguments: &ReportArguments) -> Result<Run, QatError> {
+    let path = result_file(
+        arguments.directory.join("report.html"),
+        arguments.output.as_deref(),
+        Some(&arguments.directory),
+    )?;
     let mut files = RunFiles::read(&arguments.directory)?;
     let weights = Weights::read(&mut files);
     let page = page::write(&files, weights.as_ref());
-    let path = match &arguments.output {
-        Some(path) => path.clone(),
-        None => arguments.directory.join("report.html"),
-    };
     write_whole(&path, page.as_bytes())?;
     for note in &files.notes {
         print_error(format_args!("note: {note}"));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use t81_hub::{HubError, T81Directory};
+use t81_hub::{HubError, T81Directory, local_directory};
 
 use crate::error::QatError;
 use crate::metrics_log::MetricsLog;
@@ -27,6 +27,7 @@ pub(super) struct RunFiles {
 impl RunFiles {
     /// Reads the files of the run in `directory`. A missing or damaged one becomes a note; without any there is no run.
     pub(super) fn read(directory: &Path) -> Result<Self, QatError> {
+        local_directory(directory)?;
         fs::read_dir(directory).map_err(QatError::file("read", directory))?;
         let mut notes = Vec::new();
         let log = match read(&directory.join("metrics.jsonl"), &mut notes)? {

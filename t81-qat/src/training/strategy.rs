@@ -338,7 +338,7 @@ impl Run<'_> {
         });
         let outputs =
             evaluation::step_outputs(&model, &strategy.evaluation, &strategy.plain_devices())?;
-        let mean = evaluation::mean(&outputs);
+        let mean = evaluation::mean(&outputs)?;
         let count = outputs.len();
         for (index, output) in outputs.into_iter().enumerate() {
             let progress = Progress::new(index + 1, count, Some("batches".to_string()));

@@ -196,3 +196,25 @@ fn hostile_listings_do_not_reach_the_disk() {
         assert!(tree(place.cache.path()).is_empty());
     }
 }
+
+#[test]
+fn a_mistyped_id_is_answered_with_the_nearest_cached_one() {
+    let (place, source) = (Place::new(), tempfile::tempdir().unwrap());
+    place
+        .server
+        .add(sharded("owner/SmolLM2-135M", source.path()));
+    place.client().model(&model("owner/SmolLM2-135M")).unwrap();
+    let offline = place.builder().offline(true).build().unwrap();
+    for client in [place.client(), offline] {
+        let message = client
+            .model(&model("owner/SmoLLM2-135"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.ends_with("; did you mean `owner/SmolLM2-135M`?"),
+            "{message}"
+        );
+        let message = client.model(&model("else/where")).unwrap_err().to_string();
+        assert!(!message.contains("did you mean"), "{message}");
+    }
+}
