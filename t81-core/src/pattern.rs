@@ -154,8 +154,9 @@ mod tests {
                     .unwrap();
                 let reproduces = quantized.dequantize() == weights;
                 // 48 divides no group, so it is never counted on.
-                let expected = reproduces && granularity.to_string() != "group:48"
-                    || pattern.granularity() == Granularity::Row && reproduces;
+                let expected = reproduces
+                    && (granularity.to_string() != "group:48"
+                        || pattern.granularity() == Granularity::Row);
                 assert_eq!(
                     pattern.keeps(*granularity, columns),
                     expected,

@@ -48,9 +48,9 @@ pub enum RemoteError {
         /// The repository.
         repo: String,
         /// More to know, beginning with punctuation; may be empty.
-        hint: String,
+        hint: Box<str>,
         /// A local directory or a model in the cache of a similar name.
-        nearest: Option<String>,
+        nearest: Option<Box<str>>,
     },
     /// The repository has no such branch, tag or commit.
     #[error("`{repo}` has no branch, tag or commit `{revision}`; {page} lists them")]
@@ -110,7 +110,7 @@ pub enum RemoteError {
         /// The cache.
         cache: PathBuf,
         /// A local directory or a model in the cache of a similar name.
-        nearest: Option<String>,
+        nearest: Option<Box<str>>,
     },
     /// The Hub cannot be reached.
     #[error(
@@ -121,7 +121,7 @@ pub enum RemoteError {
         /// The Hub's address.
         endpoint: String,
         /// A local directory or a model in the cache of a similar name.
-        nearest: Option<String>,
+        nearest: Option<Box<str>>,
         /// Why.
         source: Box<ureq::Error>,
     },
@@ -196,7 +196,7 @@ pub enum RemoteError {
         /// The repository.
         repo: String,
         /// What to do about it, starting with punctuation; may be empty.
-        hint: String,
+        hint: Box<str>,
     },
     /// No directory is known where the cache could lie.
     #[error("there is no home directory for the cache; set HF_HOME")]

@@ -107,8 +107,9 @@ impl HubClient {
         ) = &mut error
         {
             let cached = cached_models(&self.cache).filter(|cached| cached != name);
-            *found =
-                nearest_sibling(Path::new(name), Path::is_dir).or_else(|| nearest(name, cached));
+            *found = nearest_sibling(Path::new(name), Path::is_dir)
+                .or_else(|| nearest(name, cached))
+                .map(String::into_boxed_str);
         }
         error
     }
