@@ -8,8 +8,7 @@ use t81_core::Layout;
 use t81_gguf::Origin;
 use t81_hub::{
     Checkpoint, DenseTensorInfo, QuantizedCheckpoint, Storage, T81Metadata, T81Writer, TensorPlan,
-    TensorView, TernarySource, TernaryTensorInfo, check_apart,
-    companion_files, model_name,
+    TensorView, TernarySource, TernaryTensorInfo, check_apart, companion_files, model_name,
 };
 
 use crate::report::NOTE;
