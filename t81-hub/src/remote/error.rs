@@ -196,7 +196,7 @@ pub enum RemoteError {
         /// The repository.
         repo: String,
         /// What to do about it, starting with punctuation; may be empty.
-        hint: Box<str>,
+        hint: String,
     },
     /// No directory is known where the cache could lie.
     #[error("there is no home directory for the cache; set HF_HOME")]

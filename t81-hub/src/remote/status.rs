@@ -110,7 +110,7 @@ fn not_found(question: Question<'_>) -> RemoteError {
         endpoint: question.endpoint.to_owned(),
         kind,
         repo: question.repo.name().to_owned(),
-        hint: hint.to_owned(),
+        hint: hint.into(),
         nearest: None,
     }
 }
