@@ -432,7 +432,7 @@ mod tests {
             let gradients = loss.mean.backward();
             let values = |tensor: Tensor<2>| {
                 let data = tensor.grad(&gradients).unwrap().into_data();
-                data.to_vec::<f32>().unwrap()
+                data.try_to_vec::<f32>().unwrap()
             };
             (values(weight), values(states))
         };
