@@ -382,7 +382,7 @@ pub enum QatError {
         /// The command line that does what failed.
         command: String,
         /// Why it failed.
-        source: t81_gguf::GgufError,
+        source: Box<t81_gguf::GgufError>,
     },
     /// The GGUF could not be planned.
     #[error(transparent)]

@@ -84,7 +84,7 @@ impl<'a> GgufOutput<'a> {
         export_t81(directory, self.path, &self.options).map_err(|source| QatError::Export {
             directory: directory.directory().to_path_buf(),
             command: self.command(directory.directory()),
-            source,
+            source: Box::new(source),
         })
     }
 

@@ -532,6 +532,9 @@ mod tests {
         save(&checkpoints, 3, &PARTS);
         fs::write(checkpoints.folder(3).join(STATE), "{").unwrap();
         let error = checkpoints.latest().unwrap_err().to_string();
-        assert!(error.contains("damaged") && error.contains("state.json: EOF"), "{error}");
+        assert!(
+            error.contains("damaged") && error.contains("state.json: EOF"),
+            "{error}"
+        );
     }
 }
