@@ -6,6 +6,7 @@
 mod expected;
 mod hyper_parameters;
 mod layout;
+mod tensor_tables;
 mod tensors;
 mod tokenizer;
 mod values;

@@ -255,7 +255,7 @@ fn scales_beside_matrices_are_read_and_no_others() {
 }
 
 #[test]
-fn rotary_scaling_is_of_a_known_kind() {
+fn rotation_and_widths_of_heads_are_those_that_llama_cpp_computes_with() {
     let directory = rewrite::directory();
     let with = |key: &str, value: MetadataValue| {
         problems_with(directory.path(), |mut contents| {
@@ -272,6 +272,14 @@ fn rotary_scaling_is_of_a_known_kind() {
         Rule::Metadata,
         key,
         "expected none, linear, yarn",
+    );
+    let key = "llama.attention.value_length";
+    let problems = with(key, MetadataValue::U32(32));
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.subject == key && problem.message.contains("keys are 64 wide")),
+        "{problems:#?}"
     );
     let key = "llama.rope.dimension_count";
     assert_one(

@@ -115,8 +115,21 @@ pub(super) fn check(
         keys.bad("attention.head_count_kv", "does not divide the heads");
     }
     let key_length = key_length.unwrap_or(embedding / first_heads);
+    let value_length = value_length.unwrap_or(embedding / first_heads);
     let rotated = rotated.unwrap_or(key_length);
-    if architecture == "llama" && rotated != key_length {
+    // Assertions of the graphs, at which llama.cpp aborts.
+    let (values, rotation) = match architecture {
+        "llama" | "qwen2" | "qwen3" => (true, true),
+        "phi3" | "gpt2" | "bitnet" => (true, false),
+        _ => (false, false),
+    };
+    if values && value_length != key_length {
+        keys.bad(
+            "attention.value_length",
+            format!("is {value_length}, but keys are {key_length} wide"),
+        );
+    }
+    if rotation && rotated != key_length {
         keys.bad(
             "rope.dimension_count",
             format!("is {rotated}, but the heads are {key_length} wide"),
@@ -130,7 +143,7 @@ pub(super) fn check(
         heads,
         key_value_heads,
         key_length,
-        value_length: value_length.unwrap_or(embedding / first_heads),
+        value_length,
         rotated,
         experts,
         long_rope: scaling.as_deref() == Some("longrope"),
