@@ -30,7 +30,7 @@ pub(crate) fn write_t81(
             T81Tensor::Dense(view) => writer.write_dense(&tensor.name, view.bytes).unwrap(),
         }
     }
-    writer.copy_file(&source, "config.json").unwrap();
+    writer.copy_file(source, "config.json").unwrap();
     writer.write_file("tokenizer.json", b"{}").unwrap();
     let template = "additional_chat_templates/tool_use.jinja";
     writer.write_file(template, b"tools").unwrap();

@@ -154,10 +154,10 @@ fn say(benchmarks: &Benchmarks) {
         }
     ));
     for line in &benchmarks.serialization {
-        print(&line);
+        print(line);
     }
     for line in &benchmarks.gemm {
-        print(&line);
+        print(line);
     }
     print(&benchmarks.convergence);
 }

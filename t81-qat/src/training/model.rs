@@ -40,10 +40,13 @@ impl ItemLazy for StepOutput {
     }
 }
 
+/// A decoder on one device.
+type DeviceCopy = (Device, Arc<Decoder>);
+
 /// A float model whose predictions are taught, on each device that asked for it. Clones share the copies.
 #[derive(Clone, Debug)]
 pub(crate) struct Teacher {
-    copies: Arc<Mutex<Vec<(Device, Arc<Decoder>)>>>,
+    copies: Arc<Mutex<Vec<DeviceCopy>>>,
     /// Share of the predictions in what is taught; the text has the rest.
     share: f64,
 }
