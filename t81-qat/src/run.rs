@@ -134,7 +134,9 @@ pub(crate) fn train(arguments: &TrainArguments) -> Result<Run, QatError> {
     print(format_args!(
         "{} steps of {} blocks of {} tokens; {} blocks to train on, {} to evaluate on",
         settings.total_steps,
-        settings.per_device_train_batch_size * settings.gradient_accumulation_steps,
+        settings
+            .per_device_train_batch_size
+            .saturating_mul(settings.gradient_accumulation_steps),
         block_size,
         data.train_samples,
         data.eval_samples
@@ -312,14 +314,18 @@ impl Session<'_> {
             dashboard.is_none(),
             !self.report.ternary.is_empty(),
         )?;
-        let step_blocks =
-            settings.per_device_train_batch_size * settings.gradient_accumulation_steps;
+        let step_blocks = settings
+            .per_device_train_batch_size
+            .saturating_mul(settings.gradient_accumulation_steps);
         let train = Arc::new(TrainLoader {
             blocks: data.train.clone(),
             samples: settings.train_samples,
             batch_size: settings.per_device_train_batch_size,
             seed: settings.seed,
-            start: (start.step * step_blocks).min(settings.total_blocks),
+            start: start
+                .step
+                .saturating_mul(step_blocks)
+                .min(settings.total_blocks),
             end: settings.total_blocks,
         });
         let tenth = (settings.total_steps / 10).max(50);
