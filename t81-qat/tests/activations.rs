@@ -110,8 +110,8 @@ fn evaluation_without_flags_is_that_of_the_run() {
     let (plain, said) = evaluate(&directory, &text, &[]);
     let (int8, said_int8) = evaluate(&directory, &text, &["--activations", "int8"]);
     let (float, said_float) = evaluate(&directory, &text, &["--activations", "float32"]);
-    assert!(relative(plain) < 1e-4, "{plain} after {trained}");
-    assert!(relative(float) > 5e-4, "{float} after {trained}");
+    assert!(relative(plain) < 2e-5, "{plain} after {trained}");
+    assert!(relative(float) > 8e-5, "{float} after {trained}");
     assert_eq!((plain, &said), (int8, &said_int8));
     assert_ne!(said, said_float);
 }
