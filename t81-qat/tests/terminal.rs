@@ -168,10 +168,16 @@ fn signal(name: &str, process: u32) {
     assert!(sent.success());
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_terminal_that_hangs_up_saves_and_stops_the_run() {
     let (_scratch, run) = scratch();
-    let mut child = short_run(&run, 100_000)
+    let training = short_run(&run, 100_000);
+    // Tests that run under nohup would hand on an ignored signal.
+    let mut child = Command::new("env")
+        .arg("--default-signal=HUP")
+        .arg(training.get_program())
+        .args(training.get_args())
         .stdout(closed())
         .stderr(closed())
         .spawn()
