@@ -250,7 +250,7 @@ pub enum DataError {
         /// Columns that do hold text.
         others: Vec<String>,
     },
-    /// A file of which no column reads as text.
+    /// No column of the file reads as text.
     #[error("{} has no column that reads as text; it has {}; {}", path.display(), list(columns), way_to_text(strings))]
     NoTextColumn {
         /// The file.

@@ -8,7 +8,7 @@ use crate::encoding::BEGINNING_BYTES;
 use crate::error::DataError;
 use crate::layout::Format;
 
-/// Fails if the file at `path`, of which `beginning` are the first bytes, is plainly not the one that its name promises.
+/// Fails if the file at `path`, whose first bytes are `beginning`, is plainly not what its name promises.
 pub(crate) fn check_foreign(
     path: &Path,
     beginning: &[u8],

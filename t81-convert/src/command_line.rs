@@ -91,7 +91,7 @@ fn threshold(text: &str) -> Result<f32, String> {
 }
 
 impl Arguments {
-    /// What the flags ask of a conversion, but for the name of the source.
+    /// The options of a conversion that the flags set; the name of the source is not among them.
     ///
     /// # Errors
     /// [`ConvertError::Groups`].

@@ -1,5 +1,5 @@
 //! The built command when the other end of its output goes away: a closed pipe, a full disk, a terminal that hangs up.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 mod runs;
 
@@ -168,7 +168,6 @@ fn signal(name: &str, process: u32) {
     assert!(sent.success());
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn a_terminal_that_hangs_up_saves_and_stops_the_run() {
     let (_scratch, run) = scratch();
@@ -194,7 +193,6 @@ fn a_terminal_that_hangs_up_saves_and_stops_the_run() {
     assert!(checkpoint.join("state.json").is_file(), "{checkpoint:?}");
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn a_run_under_nohup_goes_on() {
     let (_scratch, run) = scratch();

@@ -1,4 +1,4 @@
-//! Tables: values with commas or tabs between them, the first row of which names the columns (RFC 4180).
+//! Tables: rows of values separated by commas or tabs; the first row names the columns (RFC 4180).
 
 use std::io::{BufReader, Read};
 

@@ -12,7 +12,7 @@ use super::row_limit::{LONGEST_ROW, RowLimit, TOO_LONG};
 use super::{DataFile, RowSink};
 use crate::error::DataError;
 
-/// The columns of the first rows, any of which may lack some.
+/// The columns of the first rows; a row may lack some.
 pub(super) fn columns(file: &DataFile) -> Result<Vec<Column>, DataError> {
     let mut sample = ColumnSample::default();
     let mut rows = 0;

@@ -193,7 +193,7 @@ fn linear_cross_entropy(
             let gradient = scaled(gradient, scale).cast(dtype);
             let part_gradient = plain_head.states_gradient(gradient.clone());
             states_gradients.push(scaled(part_gradient.cast(DType::F32), unscale));
-            // A sum over many rows: with the states scaled down it is no larger than without the scale.
+            // Scaling the states down keeps this sum over many rows as large as it would be unscaled.
             let part = scaled(part, unscale);
             let part = plain_head.weight_gradient(part, gradient).cast(DType::F32);
             weight_gradient = Some(add(weight_gradient, part));
@@ -413,7 +413,7 @@ mod tests {
     fn float16_keeps_the_gradients_of_improbable_tokens() {
         let device = Device::default().autodiff();
         const ROWS: usize = 4096;
-        // Logits 0, -17, -18 and -20: probabilities of 4e-8, 2e-8 and 2e-9, all of which float16 rounds to 0 or 6e-8.
+        // Logits 0, -17, -18 and -20: probabilities of 4e-8, 2e-8 and 2e-9; float16 rounds each to 0 or 6e-8.
         let run = |dtype| {
             let states = Tensor::<2>::from_data([[1.0, 0.5]], &device)
                 .repeat_dim(0, ROWS)
